@@ -1,0 +1,1 @@
+"""The array-module interface and its backends."""

@@ -1,0 +1,189 @@
+"""The array-module interface: `Ops`, a frozen record with one typed field per primitive.
+
+Every primitive writes into the arrays it is handed and allocates nothing, so a training step owns all of
+its memory. A backend is one `Ops`; `reference_ops(xp)` fills every field for any array module and other
+backends replace fields by name.
+
+Shapes use B for the batch, D for the width of a layer, O and I for the width of its output and input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ACTIVATION_NAMES",
+    "LOSS_NAMES",
+    "Array",
+    "Dropout",
+    "LayerBelow",
+    "LayerScratch",
+    "LossPrimitive",
+    "LossScratch",
+    "Ops",
+    "OptimizerPrimitive",
+    "PhiloxBuffers",
+]
+
+# An array of the backend's module; CuPy's arrays follow the same interface.
+Array: TypeAlias = NDArray[Any]
+
+ACTIVATION_NAMES = (
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "softplus",
+)
+
+LOSS_NAMES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
+    "binary_cross_entropy",
+    "softmax_cross_entropy",
+)
+
+
+@dataclass(slots=True)
+class LayerScratch:
+    """Memory that a layer's primitives may overwrite, beside one constant."""
+
+    values: Array  # (B, D), the compute type
+    ones: Array  # (B,), constant 1: a sum over the batch is a product with it
+
+
+@dataclass(slots=True)
+class LossScratch:
+    """Memory that a loss may overwrite, beside two constants, for B rows and O outputs."""
+
+    values: Array  # (B, O), the compute type
+    targets: Array  # (B, O), the compute type
+    row: Array  # (B, 1), the compute type
+    row_sum: Array  # (B,), the compute type
+    ones: Array  # (O,), constant 1
+    classes: Array  # (1, O), constant 0..O-1, int64
+
+
+@dataclass(slots=True)
+class PhiloxBuffers:
+    """Memory for n random 32-bit numbers drawn four at a time."""
+
+    blocks: Array  # (ceil(n/4),), uint64, constant 0, 1, 2, ...
+    counters: Sequence[Array]  # four of (ceil(n/4),), uint64
+    products: Sequence[Array]  # two of (ceil(n/4),), uint64
+    bits: Array  # (ceil(n/4), 4), uint32
+
+
+@dataclass(slots=True)
+class Dropout:
+    """Inverted dropout of one layer: which numbers decide, and where the result goes.
+
+    The mask is a function of (key, step, layer, position) alone, so that every backend draws the same one
+    and a backward pass can draw it again. `drawn_step` lets a backend that keeps the multiplier see that it
+    still belongs to this step.
+    """
+
+    rate: float
+    key: tuple[int, int]
+    layer: int
+    kept: Array  # (B, D), h with dropped units set to 0 and the others scaled by 1 / (1 - rate)
+    multiplier: Array  # (B, D), 0 or 1 / (1 - rate)
+    scratch: PhiloxBuffers
+    step: int = 0
+    drawn_step: int = -1
+
+
+@dataclass(slots=True)
+class LayerBelow:
+    """What the backward pass of layer k needs to go on to layer k - 1."""
+
+    f: Array  # f_{k-1}, (B, I)
+    h: Array  # h_k = a[f_{k-1}], before dropout, (B, I)
+    activation: str
+    dl_dh: Array  # dL/dh_k, (B, I): written by the reference, needed from others only when traced
+    dl_df: Array  # dL/df_{k-1}, (B, I)
+    scratch: LayerScratch
+    dropout: Dropout | None = None
+    traced: bool = False
+
+
+class LossPrimitive(Protocol):
+    """Mean loss over the batch and dL/df_K.
+
+    `share` (B,) holds every row's share of the mean, w_b / sum(w), which is 1 / B without weights.
+    """
+
+    def __call__(
+        self,
+        f: Array,
+        y: Array,
+        share: Array,
+        loss: Array,
+        dl_df: Array,
+        scratch: LossScratch,
+        **parameters: float,
+    ) -> None: ...
+
+
+class OptimizerPrimitive(Protocol):
+    """One update of the whole flat parameter buffer, (P,); `step` counts from 1."""
+
+    def __call__(
+        self,
+        parameters: Array,
+        gradients: Array,
+        state: Sequence[Array],
+        scratch: Array,
+        *,
+        learning_rate: float,
+        step: int,
+        **constants: float,
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ops:
+    """One backend: an array module and every primitive written for it."""
+
+    name: str
+    device: str
+    xp: Any
+
+    layer_forward: Callable[[Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None]
+    layer_backward: Callable[[Array, Array, Array, Array, Array, Array, LayerBelow | None], None]
+
+    squared_error: LossPrimitive
+    absolute_error: LossPrimitive
+    huber: LossPrimitive
+    quantile: LossPrimitive
+    poisson: LossPrimitive
+    binary_cross_entropy: LossPrimitive
+    softmax_cross_entropy: LossPrimitive
+
+    sgd: OptimizerPrimitive
+    rmsprop: OptimizerPrimitive
+    adagrad: OptimizerPrimitive
+    adam: OptimizerPrimitive
+    lion: OptimizerPrimitive
+    clip_global_norm: Callable[[Array, float, Array, Array], None]
+
+    gather_rows: Callable[[Array, Array, Array], None]
+    row_shares: Callable[[Array, Array, Array], None]
+
+    # Between the host and the device.
+    to_device: Callable[[Any], Array]
+    to_host: Callable[[Array], np.ndarray[Any, Any]]
+    synchronize: Callable[[], None]

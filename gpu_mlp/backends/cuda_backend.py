@@ -1,0 +1,127 @@
+"""The CUDA backend: for now the plain CuPy one, `reference_ops(cupy)`.
+
+CuPy is imported here alone, when a CUDA device is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.numpy_backend import to_host_array
+from gpu_mlp.backends.reference import reference_ops
+from gpu_mlp.errors import DeviceError
+
+__all__ = ["cuda_device_count", "cuda_reference_ops", "describe_device"]
+
+INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older than 580)"
+
+
+def _import_cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"a CUDA device was asked for, but CuPy cannot be imported ({error}); {INSTALL_HINT}"
+        ) from error
+    return cupy
+
+
+def cuda_device_count() -> int:
+    """How many CUDA devices can be used. Raises DeviceError with the reason where none can."""
+    cupy = _import_cupy()
+    runtime = cupy.cuda.runtime
+    try:
+        driver = int(runtime.driverGetVersion())
+    except runtime.CUDARuntimeError:
+        driver = 0
+    if driver == 0:
+        raise DeviceError(
+            "a CUDA device was asked for, but this machine has no NVIDIA driver; "
+            'install one, or use device="cpu"'
+        )
+    try:
+        count = int(runtime.getDeviceCount())
+    except runtime.CUDARuntimeError as error:
+        needed = int(runtime.runtimeGetVersion())
+        raise DeviceError(
+            f"a CUDA device was asked for, but the driver (CUDA {_version(driver)}) does not serve this CuPy "
+            f"(CUDA {_version(needed)}): {error}; update the driver, or {INSTALL_HINT}"
+        ) from error
+    if count == 0:
+        raise DeviceError(
+            "a CUDA device was asked for, but the driver shows none (is CUDA_VISIBLE_DEVICES empty?); "
+            'make one visible, or use device="cpu"'
+        )
+    return count
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def describe_device(index: int) -> str:
+    """The device's name and memory, as the user knows them: `NVIDIA H200, 139.8 GiB`."""
+    properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
+    return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB"
+
+
+@cache
+def cuda_reference_ops(index: int) -> Ops:
+    """Every primitive as CuPy calls on device `index`, which becomes the process's current device.
+
+    Raises DeviceError where there is no such device or it fails to run a first kernel.
+    """
+    cupy = _import_cupy()
+    count = cuda_device_count()
+    if index >= count:
+        raise DeviceError(
+            f"device cuda:{index} was asked for, but there are {count} CUDA devices (cuda:0 to cuda:{count - 1}); "
+            "choose one of them"
+        )
+    from cupyx.scipy.special import erf
+
+    cupy.cuda.Device(index).use()
+    _probe(cupy, index)
+
+    def to_device(array: Any) -> Array:
+        if isinstance(array, cupy.ndarray):
+            on_device: Array = array
+        elif hasattr(array, "__cuda_array_interface__"):
+            on_device = cupy.asarray(array)
+        else:
+            on_device = cupy.asarray(to_host_array(array))
+        return on_device
+
+    def to_host(array: Array) -> np.ndarray[Any, Any]:
+        host: np.ndarray[Any, Any] = cupy.asnumpy(array)
+        return host
+
+    return reference_ops(
+        cupy,
+        name="cuda-reference",
+        device=f"cuda:{index}",
+        erf=erf,
+        to_device=to_device,
+        to_host=to_host,
+        synchronize=cupy.cuda.get_current_stream().synchronize,
+    )
+
+
+def _probe(cupy: Any, index: int) -> None:
+    """A first kernel and a first product, so that a broken installation is reported here and not in an epoch."""
+    try:
+        ones = cupy.ones((2, 2), cupy.float32)
+        total = float(cupy.dot(ones, ones).sum())
+    except Exception as error:
+        raise DeviceError(
+            f"device cuda:{index} failed to run a first kernel ({type(error).__name__}: {error}); "
+            f"check the CUDA installation: {INSTALL_HINT}"
+        ) from error
+    if total != 8.0:
+        raise DeviceError(
+            f"device cuda:{index} computed {total} for a sum that is 8; the CUDA installation is broken"
+        )

@@ -1,0 +1,56 @@
+"""The NumPy backend: `reference_ops(numpy)` with what the CPU does better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.reference import reference_ops
+from gpu_mlp.errors import ShapeError
+
+__all__ = ["gather_rows", "numpy_ops", "to_host_array"]
+
+
+def gather_rows(rows: Array, index: Array, out: Array) -> None:
+    """out_b = rows[index_b]. `clip` only because `raise` makes NumPy buffer the result; the index is the package's own."""
+    rows.take(index, 0, out, "clip")
+
+
+def to_host_array(array: Any) -> Array:
+    """A NumPy array of anything array-like: without a copy from NumPy and, through DLPack, from CPU memory of other libraries.
+
+    Raises ShapeError where the object lives on a GPU that NumPy cannot read.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "__cuda_array_interface__"):
+        return np.asarray(array.get() if hasattr(array, "get") else array.detach().cpu())
+    if hasattr(array, "__dlpack__"):
+        try:
+            return np.from_dlpack(array)
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise ShapeError(
+                f"a {type(array).__name__} cannot be read as a NumPy array ({error}); "
+                "detach it from its graph and move it to the CPU first"
+            ) from error
+    return np.asarray(array)
+
+
+@cache
+def numpy_ops() -> Ops:
+    """The backend behind `device="cpu"`."""
+    reference = reference_ops(
+        np,
+        name="numpy",
+        device="cpu",
+        erf=scipy.special.erf,
+        to_device=to_host_array,
+        to_host=np.asarray,
+        synchronize=lambda: None,
+    )
+    return replace(reference, gather_rows=gather_rows)

@@ -1,0 +1,50 @@
+"""`reference_ops(xp)`: every primitive once, for any array module.
+
+At once the NumPy backend, the plain CuPy backend, and the oracle that kernels are compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
+from gpu_mlp.backends.reference import layers, losses, optimizers, rows
+from gpu_mlp.backends.reference.activations import bind_activations
+from gpu_mlp.backends.reference.philox import allocate_philox, draw_bits
+
+__all__ = ["OPTIMIZER_PRIMITIVES", "allocate_philox", "draw_bits", "reference_ops"]
+
+OPTIMIZER_PRIMITIVES = ("sgd", "rmsprop", "adagrad", "adam", "lion")
+
+
+def reference_ops(
+    xp: Any,
+    *,
+    name: str,
+    device: str,
+    erf: Callable[..., Any],
+    to_device: Callable[[Any], Array],
+    to_host: Callable[[Array], np.ndarray[Any, Any]],
+    synchronize: Callable[[], None],
+) -> Ops:
+    """All primitives written with the functions of `xp`, which is `numpy` or a module like it."""
+    activations = bind_activations(xp, erf)
+    return Ops(
+        name=name,
+        device=device,
+        xp=xp,
+        layer_forward=partial(layers.layer_forward, xp, activations),
+        layer_backward=partial(layers.layer_backward, xp, activations),
+        **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
+        **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
+        clip_global_norm=partial(optimizers.clip_global_norm, xp),
+        gather_rows=partial(rows.gather_rows, xp),
+        row_shares=partial(rows.row_shares, xp),
+        to_device=to_device,
+        to_host=to_host,
+        synchronize=synchronize,
+    )

@@ -1,0 +1,23 @@
+"""What prepares a mini-batch: its rows by index, and every row's share of the mean loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array
+
+__all__ = ["gather_rows", "row_shares"]
+
+
+def gather_rows(xp: Any, rows: Array, index: Array, out: Array) -> None:
+    """out_b = rows[index_b]: rows (N, D) or (N,), index (B,) of integers, out (B, D) or (B,)."""
+    xp.take(rows, index, axis=0, out=out)
+
+
+def row_shares(xp: Any, weights: Array, total: Array, share: Array) -> None:
+    """s_b = w_b / sum(w), all 0 where the weights sum to 0: weights (B,), total () scratch, share (B,)."""
+    xp.sum(weights, out=total)
+    xp.maximum(total, float(np.finfo(share.dtype).tiny), out=total)
+    xp.divide(weights, total, out=share)

@@ -1,0 +1,70 @@
+"""From a device name to its backend, loading CuPy only when a CUDA device is asked for or looked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.errors import DeviceError
+
+__all__ = ["choose_device", "device_ops", "ops_of"]
+
+logger = logging.getLogger("gpu_mlp")
+
+DEVICE_VARIABLE = "GPU_MLP_DEVICE"
+
+
+def device_ops(device: str = "auto") -> Ops:
+    """The backend of "auto", "cpu", "cuda" or "cuda:N".
+
+    "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU, and logs once
+    what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that cannot be used: an
+    explicit "cuda" never falls back.
+    """
+    if device == "auto":
+        device = os.environ.get(DEVICE_VARIABLE, "auto")
+    if device == "auto":
+        device, _ = choose_device()
+    if device == "cpu":
+        from gpu_mlp.backends.numpy_backend import numpy_ops
+
+        return numpy_ops()
+    match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    if match is None:
+        raise DeviceError(f'device {device!r} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
+    from gpu_mlp.backends.cuda_backend import cuda_reference_ops
+
+    return cuda_reference_ops(int(match.group(1) or 0))
+
+
+def ops_of(array: Any) -> Ops:
+    """The backend on whose device an array lies: CUDA for anything with the CUDA array interface, else the CPU."""
+    if hasattr(array, "__cuda_array_interface__"):
+        device = getattr(array, "device", None)
+        index = getattr(device, "id", getattr(device, "index", 0))
+        return device_ops(f"cuda:{index or 0}")
+    return device_ops("cpu")
+
+
+@cache
+def choose_device() -> tuple[str, str]:
+    """The device that "auto" means on this machine, and the reason in a sentence."""
+    choice = "cpu"
+    if find_spec("cupy") is None:
+        reason = "CuPy is not installed"
+    else:
+        from gpu_mlp.backends.cuda_backend import cuda_reference_ops, describe_device
+
+        try:
+            cuda_reference_ops(0)
+        except DeviceError as error:
+            reason = str(error)
+        else:
+            choice, reason = "cuda:0", describe_device(0)
+    logger.info("device auto is %s: %s", choice, reason)
+    return choice, reason

@@ -1,0 +1,23 @@
+"""Tables: reading them, preparing their features and target, splitting their rows."""
+
+from gpu_mlp.data.demos import DEMOS, load_demo
+from gpu_mlp.data.preparation import NumericFeature, Preparation, TextFeature
+from gpu_mlp.data.reading import read_table
+from gpu_mlp.data.splits import Split, split_rows
+from gpu_mlp.data.table import Table
+from gpu_mlp.data.targets import Target, TaskChoice, require_counts
+
+__all__ = [
+    "DEMOS",
+    "NumericFeature",
+    "Preparation",
+    "Split",
+    "Table",
+    "Target",
+    "TaskChoice",
+    "TextFeature",
+    "load_demo",
+    "read_table",
+    "require_counts",
+    "split_rows",
+]

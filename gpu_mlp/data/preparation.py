@@ -1,0 +1,235 @@
+"""Preparation: what training learnt about the feature columns, and a table's features as one matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpu_mlp.data.messages import column_hint, listed, quoted
+from gpu_mlp.data.table import Column, Table
+from gpu_mlp.data.values import check_range, fail_at, missing_mask, numbers_of, texts_of
+from gpu_mlp.errors import DataError
+
+__all__ = ["NumericFeature", "Preparation", "TextFeature"]
+
+MOST_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class NumericFeature:
+    """A column of numbers: missing -> median, then (value - mean) / scale.
+
+    `kind` is the column's kind in training; `indicator`: whether a second column says where it was missing.
+    """
+
+    name: str
+    kind: str
+    median: float
+    indicator: bool
+    mean: float
+    scale: float
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the columns it becomes."""
+        return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
+
+    def fill(self, table: Table, name: str, out: NDArray[Any]) -> None:
+        """Write the column `name` of `table` into `out`, (N, 1) or (N, 2)."""
+        values = numbers_of(table, name, kind=self.kind, wanted="training had numbers in this column")
+        check_range(table, name, values)
+        missing = np.isnan(values)
+        with np.errstate(over="ignore"):  # what overflows is refused below, with its place
+            standardised = (np.where(missing, self.median, values) - self.mean) / self.scale
+            out[:, 0] = standardised
+        if not np.isfinite(out[:, 0]).all():
+            row = int(np.argmin(np.isfinite(out[:, 0])))
+            complaint = (
+                f"holds {float(values[row])!r}, too far from the training rows (mean {self.mean:.6g}, scale "
+                f"{self.scale:.6g}) for {out.dtype}; correct the value or rescale the column"
+            )
+            fail_at(table, row, name, complaint)
+        if self.indicator:
+            out[:, 1] = missing
+
+
+@dataclass(frozen=True)
+class TextFeature:
+    """A column of text: one output column per category of training, then one for missing where it occurred.
+
+    A category that training did not have, or a missing value where it had none, is zero in all of them.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    missing: bool
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the columns it becomes."""
+        names = tuple(f"{self.name}={category}" for category in self.categories)
+        return (*names, f"{self.name} is missing") if self.missing else names
+
+    def fill(self, table: Table, name: str, out: NDArray[Any]) -> None:
+        """Write the column `name` of `table` into `out`, (N, categories [+ 1])."""
+        known: dict[str | None, int] = {category: code for code, category in enumerate(self.categories)}
+        if self.missing:
+            known[None] = len(self.categories)
+        values = texts_of(table, name, self.categories)
+        codes = np.fromiter(map(known.get, values, repeat(-1)), np.int64, len(values))
+        rows = np.flatnonzero(codes >= 0)
+        out[:] = 0
+        out[rows, codes[rows]] = 1
+
+
+Feature = NumericFeature | TextFeature
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the feature columns of a table become the network's input, in order."""
+
+    features: tuple[Feature, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the columns `transform` reads."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """The names of the text columns: for `read_table(..., as_text=...)`."""
+        return tuple(feature.name for feature in self.features if isinstance(feature, TextFeature))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the columns of `transform`'s result: 'age', 'age is missing', 'colour=red'."""
+        return tuple(name for feature in self.features for name in feature.output_names)
+
+    @classmethod
+    def fit(cls, table: Table, feature_names: Sequence[str]) -> Preparation:
+        """Learn from the training rows.
+
+        Numeric, boolean and date columns: the median, and the mean and population standard deviation with
+        the median in place of missing values, in float64 (1 for a constant column). Text: its categories,
+        sorted. Raises DataError where a column is unknown, all missing, holds an infinity or a number
+        beyond float32, or has more than 1000 categories, and where there are no columns.
+        """
+        if not feature_names:
+            raise DataError(f"{table.shown_origin} has no feature columns left; ignore fewer of its columns")
+        return cls(tuple(_fit_feature(table, name) for name in feature_names))
+
+    def transform(
+        self, table: Table, dtype: DTypeLike = np.float32, *, also_allowed: Collection[str] = ()
+    ) -> NDArray[Any]:
+        """The features of `table`, (N, D) with D = len(output_names), C-contiguous.
+
+        `also_allowed` names columns, such as the target, that may be there besides the features. A bare
+        2-D array is taken by position. Raises DataError where columns are missing or unexpected, and where
+        a value is infinite, overflows, or is text where training had numbers.
+        """
+        sources = self._sources(table, also_allowed)
+        result = np.empty((table.rows, len(self.output_names)), dtype)
+        start = 0
+        for feature, name in zip(self.features, sources, strict=True):
+            stop = start + len(feature.output_names)
+            feature.fill(table, name, result[:, start:stop])
+            start = stop
+        return result
+
+    def _sources(self, table: Table, also_allowed: Collection[str]) -> tuple[str, ...]:
+        """The table's name of each feature: its own, or by position for an array."""
+        if table.origin == "array" and not self.text_names:
+            if len(table.names) != len(self.features):
+                raise DataError(
+                    f"the array has {len(table.names)} columns, but training had {len(self.features)} "
+                    f"features ({listed(self.input_names)}); give them in that order"
+                )
+            return table.names
+        absent = [name for name in self.input_names if name not in table.columns]
+        if absent:
+            hint = column_hint(absent[0], table.names) if len(absent) == 1 else "; add them"
+            plural = "s" if len(absent) > 1 else ""
+            raise DataError(
+                f"{table.shown_origin} lacks the column{plural} {listed(absent)} that training had{hint}"
+            )
+        extra = [name for name in table.names if name not in self.input_names and name not in also_allowed]
+        if extra:
+            plural, them = ("s", "them") if len(extra) > 1 else ("", "it")
+            raise DataError(
+                f"{table.shown_origin} has the column{plural} {listed(extra)} that training did not have; "
+                f"remove {them}"
+            )
+        return self.input_names
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold; `from_dict` gives back an equal Preparation."""
+        return {"features": [{"type": _TYPES[type(feature)], **asdict(feature)} for feature in self.features]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preparation:
+        """The Preparation that `to_dict` described. Raises DataError where the description is damaged."""
+        try:
+            return cls(tuple(_feature_from(entry) for entry in data["features"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"the description of the features is damaged ({type(error).__name__}: {error}); "
+                "train the model again"
+            ) from None
+
+
+_TYPES: dict[type, str] = {NumericFeature: "numeric", TextFeature: "text"}
+
+
+def _feature_from(entry: Mapping[str, Any]) -> Feature:
+    if entry["type"] == "text":
+        return TextFeature(entry["name"], tuple(entry["categories"]), bool(entry["missing"]))
+    if entry["type"] != "numeric":
+        raise ValueError(f"unknown type {entry['type']!r}")
+    numbers = {key: float(entry[key]) for key in ("median", "mean", "scale")}
+    return NumericFeature(entry["name"], entry["kind"], indicator=bool(entry["indicator"]), **numbers)
+
+
+def _fit_feature(table: Table, name: str) -> Feature:
+    values = table.column(name)
+    missing = missing_mask(values)
+    if missing.all():
+        raise DataError(
+            f"{table.shown_origin}, column {quoted(name)} has no values at all; "
+            f"fill it in or leave it out with --ignore {quoted(name)}"
+        )
+    if table.kinds[name] == "text":
+        return _fit_text(table, name, values)
+    check_range(table, name, values)
+    median = float(np.median(values[~missing]))
+    mean, scale = mean_and_scale(np.where(missing, median, values))
+    return NumericFeature(name, table.kinds[name], median, bool(missing.any()), mean, scale)
+
+
+def _fit_text(table: Table, name: str, values: Column) -> TextFeature:
+    distinct = set(values.tolist())
+    categories = tuple(sorted(distinct - {None}))
+    if len(categories) > MOST_CATEGORIES:
+        raise DataError(
+            f"{table.shown_origin}, column {quoted(name)} has {len(categories)} different texts, but at most "
+            f"{MOST_CATEGORIES} can become categories; leave it out with --ignore {quoted(name)}"
+        )
+    return TextFeature(name, categories, None in distinct)
+
+
+def mean_and_scale(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean and the population standard deviation of (N,) numbers; of a constant, itself and 1."""
+    if values.min() == values.max():  # their rounded mean may differ from them, and divide by almost nothing
+        return float(values[0]), 1.0
+    mean = float(values.mean())
+    deviations = values - mean
+    largest = float(np.abs(deviations).max())
+    # Divided by the largest, no square underflows or overflows.
+    scale = largest * math.sqrt(float(np.square(deviations / largest).mean()))
+    return mean, scale or 1.0

@@ -1,0 +1,199 @@
+"""read_table: a CSV or Parquet file, a DataFrame, an Arrow table, a mapping or an array as a Table."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow, from_objects
+from gpu_mlp.data.csv_reading import read_csv
+from gpu_mlp.data.csv_text import is_csv
+from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
+from gpu_mlp.data.table import Column, Table, check_names
+from gpu_mlp.errors import DataError
+
+__all__ = ["read_table"]
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+def read_table(
+    source: object, *, ignore: Collection[str] = (), absent_ok: bool = False, as_text: Collection[str] = ()
+) -> Table:
+    """Read `source` into a Table.
+
+    Args:
+        source: a path to .csv, .tsv or .txt (also with .gz; the delimiter, one of comma, semicolon, tab and
+            bar, is found; a header is required) or to .parquet or .pq; a pandas or polars DataFrame; a
+            pyarrow Table; a mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
+        ignore: columns left out before their types are looked at.
+        absent_ok: whether a name in `ignore` may be absent (for prediction) or is a mistake (for training).
+        as_text: columns of a CSV read as text whatever they look like, so that '007' stays '007'.
+
+    In a CSV an empty field, NA, NaN, null and the like are missing, and blank lines are skipped.
+    Raises DataError where the source cannot be read, has no rows, or holds a column of a type that is
+    neither numbers nor text nor dates.
+    """
+    if isinstance(source, Table):
+        return _without(source, ignore, absent_ok)
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        data = _read_file(path, as_text)
+        return _from_arrow_table(data, path.name, path, ignore, absent_ok)
+    module = type(source).__module__.partition(".")[0]
+    if module == "pyarrow" and hasattr(source, "column_names"):
+        return _from_arrow_table(source, "Arrow table", None, ignore, absent_ok)
+    if module in {"pandas", "polars"} and hasattr(source, "columns") and hasattr(source, "shape"):
+        series = _series_of(source)
+        return _build([str(name) for name in source.columns], series, "DataFrame", None, ignore, absent_ok)
+    if isinstance(source, Mapping):
+        names = [str(name) for name in source]
+        return _build(names, list(source.values()), "mapping", None, ignore, absent_ok)
+    if isinstance(source, np.ndarray):
+        if source.ndim != 2:
+            raise DataError(
+                f"the array has shape {source.shape}, but a table needs 2 axes: give (rows, columns)"
+            )
+        names = [f"x{index}" for index in range(source.shape[1])]
+        return _build(names, list(source.T), "array", None, ignore, absent_ok)
+    raise DataError(
+        f"a {type(source).__name__} cannot be read as a table; "
+        "give a path, a DataFrame, an Arrow table, a mapping of columns or a 2-D array"
+    )
+
+
+def _without(table: Table, ignore: Collection[str], absent_ok: bool) -> Table:
+    return table.without([name for name in ignore if not absent_ok or name in table.columns])
+
+
+def _series_of(frame: Any) -> list[Any]:
+    """The columns of a pandas or polars DataFrame, by position: names may repeat."""
+    if hasattr(frame, "get_columns"):
+        return list(frame.get_columns())
+    return [frame.iloc[:, index] for index in range(frame.shape[1])]
+
+
+def _from_arrow_table(
+    data: Any, origin: str, path: Path | None, ignore: Collection[str], absent_ok: bool
+) -> Table:
+    return _build(list(data.column_names), list(data.columns), origin, path, ignore, absent_ok)
+
+
+def _build(
+    names: Sequence[str],
+    series: Sequence[Any],
+    origin: str,
+    path: Path | None,
+    ignore: Collection[str],
+    absent_ok: bool,
+) -> Table:
+    shown = shown_path(origin)
+    check_names(shown, names)
+    for name in ignore:
+        if name not in names and not absent_ok:
+            raise DataError(f"{shown} has no column {quoted(name)} to ignore{column_hint(name, names)}")
+    columns: dict[str, Column] = {}
+    kinds: dict[str, str] = {}
+    for name, values in zip(names, series, strict=True):
+        if name in ignore:
+            continue
+        try:
+            columns[name], kinds[name] = _convert(values)
+        except UnsupportedTypeError as error:
+            raise DataError(
+                f"{shown}, column {quoted(name)} holds {first_line(error)}, but numbers, text, booleans or "
+                f"dates are needed; convert it, or leave it out with --ignore {quoted(name)}"
+            ) from None
+    lengths = {name: len(array) for name, array in columns.items()}
+    if len(set(lengths.values())) > 1:
+        short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise DataError(
+            f"{shown}, column {quoted(short)} has {lengths[short]} values and column {quoted(long)} "
+            f"{lengths[long]}; give columns of equal length"
+        )
+    table = Table(columns, origin, path, kinds)
+    if not columns:
+        raise DataError(
+            f"{shown} has no columns left to read; ignore fewer of them or give a table with columns"
+        )
+    if table.rows == 0:
+        raise DataError(f"{shown} has columns ({listed(names)}) but no rows; add at least one row of values")
+    return table
+
+
+def _convert(values: Any) -> tuple[Column, str]:
+    """One column in any of the forms `read_table` takes as (values (N,), kind)."""
+    if hasattr(values, "null_count") and hasattr(values, "chunks"):
+        return from_arrow(values)
+    if isinstance(values, (list, tuple, range)):
+        return from_objects(np.fromiter(values, dtype=object, count=len(values)))
+    array = _array_of(values)
+    if array.ndim != 1:
+        raise UnsupportedTypeError(f"an array of shape {array.shape}")
+    return from_array(array)
+
+
+def _array_of(values: Any) -> NDArray[Any]:
+    """A NumPy array of a pandas or polars series; whole numbers with gaps as objects, so none is rounded."""
+    dtype: Any = getattr(values, "dtype", None)
+    if isinstance(values, np.ndarray) or not hasattr(values, "to_numpy"):
+        return np.asarray(values)
+    if getattr(values, "hasnans", False) and getattr(dtype, "kind", "") in ("i", "u"):
+        return np.asarray(values.astype(object).to_numpy())
+    if hasattr(dtype, "is_integer") and dtype.is_integer() and values.null_count():
+        return np.fromiter(values.to_list(), dtype=object, count=len(values))
+    return np.asarray(values.to_numpy())
+
+
+def _read_file(path: Path, as_text: Collection[str]) -> Any:
+    _check_file(path)
+    if not is_csv(path) and path.suffix.lower() not in PARQUET_SUFFIXES:
+        raise DataError(
+            f"{shown_path(path)} ends in {quoted(path.suffix)}, which is not a table's suffix; "
+            "give a .csv, .csv.gz, .tsv, .txt, .parquet or .pq file"
+        )
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise DataError(
+            f"reading {shown_path(path)} needs pyarrow, which is not installed; "
+            "install it with: pip install 'gpu_mlp[data]'"
+        ) from None
+    try:
+        return read_csv(path, as_text) if is_csv(path) else _read_parquet(path)
+    except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+        what = "text" if is_csv(path) else "Parquet"
+        raise DataError(
+            f"{shown_path(path)} cannot be read as {what} ({first_line(error)}); write the file again"
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    shown = shown_path(path)
+    if path.is_dir():
+        raise DataError(f"{shown} is a folder, but a table is one file; give the path of a file in it")
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise DataError(f"{shown} is empty (0 bytes); give a file with a header and rows")
+        return
+    if path.exists():
+        return  # a pipe or a device: its size says nothing
+    if not path.parent.is_dir():
+        raise DataError(f"{shown} does not exist, nor does its folder; check the path")
+    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+    hint = f"did you mean {quoted(near[0])}?" if near else "check the path"
+    raise DataError(f"{shown} does not exist; {hint}")
+
+
+def _read_parquet(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read()

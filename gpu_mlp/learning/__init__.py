@@ -1,0 +1,1 @@
+"""What changes the parameters: randomness, optimizers, schedules, one training step, and the loop over epochs."""

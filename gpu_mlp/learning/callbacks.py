@@ -1,0 +1,111 @@
+"""What a training run tells its listeners, and early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol
+
+from gpu_mlp.backends.base import Array
+
+__all__ = ["Callback", "EarlyStopping", "Epoch", "History", "RunView"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to; `validation_...` is None without a validation set, `metric` also without a metric.
+
+    epoch counts from 1, step counts all steps so far; loss is the mean over the epoch's batches while they trained.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    loss: float
+    validation_loss: float | None
+    validation_metric: float | None
+    seconds: float
+    rows_per_second: float
+
+    @property
+    def monitored(self) -> float:
+        """The validation loss where there is one, else the training loss."""
+        return self.loss if self.validation_loss is None else self.validation_loss
+
+
+@dataclass
+class History:
+    """Every epoch of a run, the epoch whose weights the network has at the end, and why the run ended."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: str = ""
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self.epochs)
+
+    def __getitem__(self, index: int) -> Epoch:
+        return self.epochs[index]
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of every epoch."""
+        return [epoch.loss for epoch in self.epochs]
+
+    def rows(self) -> tuple[list[str], list[list[Any]]]:
+        """Column names and one row an epoch, for a table."""
+        return [column.name for column in fields(Epoch)], [list(asdict(epoch).values()) for epoch in self.epochs]
+
+
+class RunView(Protocol):
+    """What a callback sees of the run it listens to."""
+
+    total_epochs: int
+    rows: int
+    history: History
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current epoch."""
+
+
+class Callback:
+    """Listens to a run; override what is of interest."""
+
+    def on_train_begin(self, run: RunView) -> None:
+        """Before the first step."""
+
+    def on_progress(self, run: RunView, rows_done: int) -> None:
+        """A few times a second within an epoch, after `rows_done` of its rows."""
+
+    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
+        """After every epoch and its validation; `run.stop(reason)` ends the run."""
+
+    def on_train_end(self, run: RunView) -> None:
+        """After the last epoch, with the final weights in place; also where the run ends in an error."""
+
+
+class EarlyStopping:
+    """Stops once the monitored loss has not improved by `min_delta` for `patience` epochs, and restores the best weights."""
+
+    def __init__(self, patience: int, min_delta: float, parameters: Array) -> None:
+        self.patience = patience
+        self.min_delta = min_delta
+        self.best_loss = math.inf
+        self.best_epoch = 0
+        self._parameters = parameters
+        self._best = parameters.copy()
+
+    def should_stop(self, epoch: Epoch) -> bool:
+        """Take note of an epoch."""
+        if epoch.monitored < self.best_loss - self.min_delta or self.best_epoch == 0:
+            self.best_loss, self.best_epoch = epoch.monitored, epoch.epoch
+            self._best[...] = self._parameters
+        return epoch.epoch - self.best_epoch >= self.patience
+
+    def restore(self) -> None:
+        """Put the best epoch's weights back."""
+        self._parameters[...] = self._best

@@ -1,0 +1,52 @@
+"""Which random numbers mean what: epoch order and dropout, from one seed and the counter-based Philox generator.
+
+A number is a function of (seed, purpose, counters), never of what was drawn before it: every backend gets the same batches
+and masks, and a resumed run goes on with the numbers of the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Dropout, Ops
+from gpu_mlp.backends.reference import allocate_philox, draw_bits
+
+__all__ = ["allocate_dropouts", "epoch_order", "philox_key"]
+
+# The stream's second word: dropout uses the layer's number, epoch order one above all layers.
+EPOCH_ORDER_STREAM = 2**31
+
+
+def philox_key(seed: int) -> tuple[int, int]:
+    """The generator's two 32-bit key words of a 64-bit seed."""
+    return seed & 0xFFFFFFFF, seed >> 32
+
+
+def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A permutation of 0..rows-1: rows in the order of one random 64-bit number each, int64."""
+    bits = draw_bits(np, allocate_philox(np, 2 * rows), philox_key(seed), (epoch, EPOCH_ORDER_STREAM))
+    keys = bits.reshape(-1).view(np.uint64)[:rows]
+    return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+
+
+def allocate_dropouts(
+    ops: Ops, layer_sizes: Sequence[int], batch: int, dtype: Any, *, rate: float, seed: int
+) -> list[Dropout | None]:
+    """Dropout of every hidden layer with its memory, or None for each where the rate is 0."""
+    xp = ops.xp
+    if rate == 0.0:
+        return [None] * (len(layer_sizes) - 2)
+    return [
+        Dropout(
+            rate=rate,
+            key=philox_key(seed),
+            layer=layer,
+            kept=xp.empty((batch, width), dtype),
+            multiplier=xp.empty((batch, width), dtype),
+            scratch=allocate_philox(xp, batch * width),
+        )
+        for layer, width in enumerate(layer_sizes[1:-1])
+    ]

@@ -1,0 +1,85 @@
+"""One training step as one call per layer: the plainest room of this floor, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gpu_mlp.backends.base import Array
+from gpu_mlp.config import Loss
+from gpu_mlp.learning.optimizers import OptimizerState
+from gpu_mlp.learning.randomness import allocate_dropouts
+from gpu_mlp.network.backward import allocate_gradients, backward
+from gpu_mlp.network.forward import allocate_trace, forward
+from gpu_mlp.network.losses import allocate_loss_scratch
+from gpu_mlp.network.network import Network
+from gpu_mlp.network.parameters import ParameterBuffer
+
+__all__ = ["LayerwiseStep"]
+
+
+class LayerwiseStep:
+    """All memory for steps of exactly `batch` rows, and the step: nothing is allocated after construction."""
+
+    def __init__(
+        self, network: Network, loss: Loss, gradients: ParameterBuffer, batch: int, *, dropout: float, seed: int
+    ) -> None:
+        ops, sizes, dtype = network.ops, network.layer_sizes, network.dtype
+        xp = ops.xp
+        self.network = network
+        self.dropouts = allocate_dropouts(ops, sizes, batch, dtype, rate=dropout, seed=seed)
+        self.trace = allocate_trace(ops, sizes, batch, dtype, dropouts=self.dropouts)
+        self.gradients = allocate_gradients(ops, gradients, batch, dtype, traced=False)
+        self.loss: Array = xp.zeros((), dtype)
+        self.equal_share: Array = xp.full(batch, 1.0 / batch, dtype)
+        self._loss_primitive: Callable[..., None] = getattr(ops, loss.name)
+        self._loss_parameters = loss.parameters
+        self._loss_scratch = allocate_loss_scratch(ops, batch, sizes[-1], dtype)
+        # For steps that gather their rows from a larger table.
+        self.x: Array = xp.empty((batch, sizes[0]), dtype)
+        self._targets: Array | None = None
+        self.weights: Array = xp.empty(batch, dtype)
+        self._share: Array = xp.empty(batch, dtype)
+        self._total: Array = xp.empty((), dtype)
+
+    def targets_like(self, y: Array) -> Array:
+        """Memory for the batch's targets: labels (B,) or (B, O), as the table y has them."""
+        if self._targets is None or self._targets.ndim != y.ndim:
+            self._targets = self.network.ops.xp.empty((len(self.x), *y.shape[1:]), y.dtype)
+        return self._targets
+
+    def shares(self, weights: Array | None) -> Array:
+        """Every row's share of the mean loss."""
+        if weights is None:
+            return self.equal_share
+        self.network.ops.row_shares(weights, self._total, self._share)
+        return self._share
+
+    def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
+        """Forward, loss and backward: fills `loss` and the gradient buffer."""
+        network = self.network
+        ops, parameters, activations = network.ops, network.parameters, network.activations
+        for dropout in self.dropouts:
+            if dropout is not None:
+                dropout.step = step
+        trace, gradients = self.trace, self.gradients
+        trace.h[0] = x
+        forward(ops, parameters, activations, trace)
+        self._loss_primitive(
+            trace.f[-1], y, share, self.loss, gradients.dl_df[-1], self._loss_scratch, **self._loss_parameters
+        )
+        backward(ops, parameters, activations, trace, gradients)
+
+    def run(
+        self,
+        x: Array,
+        y: Array,
+        share: Array,
+        optimizer: OptimizerState,
+        learning_rate: float,
+        clip: Callable[[Array], None] | None,
+    ) -> None:
+        """The whole step: gradients, clipping, update."""
+        self.compute_gradients(x, y, share, optimizer.step)
+        if clip is not None:
+            clip(self.gradients.flat)
+        optimizer.update(self.network.parameters.flat, self.gradients.flat, learning_rate)

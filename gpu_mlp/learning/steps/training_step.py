@@ -1,0 +1,128 @@
+"""`TrainingStep`: gather, forward, loss, backward, clip and update, for a loop of one's own or for `train`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpu_mlp.backends.base import Array
+from gpu_mlp.config import Loss, check_range
+from gpu_mlp.errors import ShapeError
+from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
+from gpu_mlp.learning.steps.layerwise import LayerwiseStep
+from gpu_mlp.network.losses import to_targets
+from gpu_mlp.network.network import Network
+from gpu_mlp.network.parameters import ParameterBuffer
+
+__all__ = ["TrainingStep"]
+
+
+class TrainingStep:
+    """One training step on preallocated memory: `loss = step(x, y)`.
+
+    Args:
+        network: whose parameters are trained, in place.
+        loss: a name or a `Loss` with parameters.
+        optimizer: an `Optimizer`; its learning rate is `step.learning_rate`, which may be changed between steps.
+        batch_size: rows of a full batch; a smaller batch gets its own memory when it first comes.
+        clip_norm: largest norm of all gradients together, or None.
+        dropout: share of hidden units dropped, in [0, 1).
+        seed: of the dropout masks.
+
+    A step neither allocates arrays nor waits for the device; `float(loss)` waits. Targets' ranges are not looked at here, since
+    that would wait too: see `gpu_mlp.losses` for what each loss takes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        loss: str | Loss,
+        optimizer: Optimizer | None = None,
+        batch_size: int = 128,
+        clip_norm: float | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        check_range("batch_size", batch_size, low=1)
+        check_range("dropout", dropout, low=0.0, high=1.0, high_open=True)
+        if clip_norm is not None:
+            check_range("clip_norm", clip_norm, low=0.0, low_open=True)
+        ops = network.ops
+        self.network = network
+        self.loss = Loss(loss) if isinstance(loss, str) else loss
+        self.optimizer = OptimizerState(ops, optimizer or Adam(), network.parameters.flat)
+        self.learning_rate = self.optimizer.optimizer.learning_rate
+        self.batch_size = batch_size
+        self.clip_norm = clip_norm
+        self.gradient_norm: Array = ops.xp.zeros((), network.dtype)
+        self._clip_coefficient: Array = ops.xp.zeros((), network.dtype)
+        self._clip = None if clip_norm is None else self._clip_gradients
+        self._dropout, self._seed = dropout, seed
+        self._gradients = ParameterBuffer(ops, network.parameters.layout, network.dtype)
+        self._rooms: dict[int, LayerwiseStep] = {batch_size: self._room(batch_size)}
+
+    @property
+    def gradients(self) -> ParameterBuffer:
+        """The gradients of the last step, `gradients.weights[k]` and `gradients.biases[k]`, after clipping."""
+        return self._gradients
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Array:
+        """One step on the batch x (B, D_0), y (B,) or (B, O), with weights (B,) if given; returns the mean loss, shape ().
+
+        Raises ShapeError where a shape or a type does not fit.
+        """
+        x, y, weights = self._checked(x, y, sample_weight)
+        room = self.memory_for(len(x))
+        room.run(x, y, room.shares(weights), self.optimizer, self.learning_rate, self._clip)
+        return room.loss.copy()
+
+    def run_rows(
+        self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array
+    ) -> None:
+        """One step on the rows `index` (B,) of a checked table x (N, D_0), y (N,) or (N, O), weights (N,); writes the loss into loss ()."""
+        room = self.memory_for(len(index))
+        ops = self.network.ops
+        ops.gather_rows(x, index, room.x)
+        batch_y = room.targets_like(y)
+        ops.gather_rows(y, index, batch_y)
+        share = room.equal_share
+        if weights is not None:
+            ops.gather_rows(weights, index, room.weights)
+            share = room.shares(room.weights)
+        room.run(room.x, batch_y, share, self.optimizer, self.learning_rate, self._clip)
+        loss[...] = room.loss
+
+    def memory_for(self, batch: int) -> LayerwiseStep:
+        """The memory of a step of `batch` rows, made when first needed."""
+        room = self._rooms.get(batch)
+        if room is None:
+            if batch > self.batch_size:
+                raise ShapeError(
+                    f"a batch has {batch} rows, but batch_size is {self.batch_size}; make it that large, or cut the batch"
+                )
+            if batch == 0:
+                raise ShapeError("a batch has no rows; give at least one")
+            room = self._rooms[batch] = self._room(batch)
+        return room
+
+    def _room(self, batch: int) -> LayerwiseStep:
+        return LayerwiseStep(
+            self.network, self.loss, self._gradients, batch, dropout=self._dropout, seed=self._seed
+        )
+
+    def _clip_gradients(self, flat: Array) -> None:
+        assert self.clip_norm is not None
+        self.network.ops.clip_global_norm(self.clip_norm, flat, self.gradient_norm, self._clip_coefficient)
+
+    def _checked(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        network = self.network
+        x = network.to_inputs(x)
+        y = to_targets(network.ops, self.loss, y, outputs=network.layer_sizes[-1], dtype=network.dtype)
+        if len(y) != len(x):
+            raise ShapeError(f"y has {len(y)} rows, but x has {len(x)}; give one target a row")
+        if sample_weight is None:
+            return x, y, None
+        weights = network.ops.to_device(sample_weight).astype(network.dtype, copy=False)
+        if weights.shape != (len(x),):
+            raise ShapeError(f"sample_weight has shape {weights.shape}, but must be ({len(x)},), one weight a row")
+        return x, y, weights

@@ -1,0 +1,274 @@
+"""`train`: epochs of steps with validation, early stopping, a schedule, callbacks and a history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.config import Loss, TrainingConfig
+from gpu_mlp.errors import DataError, DivergenceError, ShapeError
+from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
+from gpu_mlp.learning.optimizers import optimizer_from
+from gpu_mlp.learning.randomness import epoch_order
+from gpu_mlp.learning.schedules import schedule_from
+from gpu_mlp.learning.steps import TrainingStep
+from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets
+from gpu_mlp.network.network import Network
+
+__all__ = ["accuracy", "train"]
+
+# A metric of outputs f_K (N, O) and targets, both on the host.
+Metric = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
+
+SECONDS_BETWEEN_REPORTS = 0.1
+
+
+def train(
+    network: Network,
+    x: Any,
+    y: Any,
+    config: TrainingConfig | None = None,
+    *,
+    validation: tuple[Any, Any] | None = None,
+    sample_weight: Any = None,
+    callbacks: Sequence[Callback] = (),
+    metric: Metric | None = None,
+) -> History:
+    """Train the network in place on x (N, D_0) and y (N,) or (N, O) and return the history.
+
+    Args:
+        network: whose parameters are trained.
+        x, y: the table, moved to the network's device once. y holds labels (N,) or targets (N, O).
+        config: how; the defaults of `TrainingConfig` where None.
+        validation: (x, y) that are evaluated after every epoch.
+        sample_weight: (N,) weights of the rows in the mean loss.
+        callbacks: told of progress and epochs.
+        metric: of validation outputs and targets; accuracy for labels where None.
+
+    Raises ShapeError or DataError for arrays that do not fit, ConfigError for a setting out of range, and DivergenceError
+    where the loss stops being finite: the network then holds the weights from before the epoch in which it did.
+    """
+    run = _Run(network, x, y, config or TrainingConfig(), validation, sample_weight, metric)
+    for callback in callbacks:
+        callback.on_train_begin(run)
+    try:
+        run.run(callbacks)
+    finally:
+        for callback in callbacks:
+            callback.on_train_end(run)
+    return run.history
+
+
+def accuracy(outputs: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
+    """The share of rows whose largest output is at their label; for logits of binary labels, the share on the right side of 0."""
+    if labels.ndim == 1:
+        return float(np.mean(outputs.argmax(axis=1) == labels))
+    return float(np.mean((outputs > 0.0) == (labels > 0.5)))
+
+
+@dataclass
+class _Table:
+    """Rows on the device, checked."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def _table(network: Network, loss: Loss, what: str, x: Any, y: Any, sample_weight: Any = None) -> _Table:
+    ops = network.ops
+    inputs = network.to_inputs(x)
+    _refuse_non_finite(ops, what, inputs)
+    outputs = network.layer_sizes[-1]
+    targets = to_targets(ops, loss, y, outputs=outputs, dtype=network.dtype)
+    if len(targets) != len(inputs):
+        raise ShapeError(f"the {what} has {len(targets)} targets for {len(inputs)} rows; give one target a row")
+    check_targets(ops, loss, targets, outputs=outputs)
+    weights = None
+    if sample_weight is not None:
+        weights = ops.to_device(sample_weight).astype(network.dtype, copy=False)
+        if weights.shape != (len(inputs),):
+            raise ShapeError(f"sample_weight has shape {weights.shape}, but must be ({len(inputs)},), one weight a row")
+        if not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
+            raise DataError("sample_weight holds a negative or NaN weight or nothing but zeros; give weights of at least 0")
+    return _Table(inputs, targets, weights)
+
+
+def _refuse_non_finite(ops: Ops, what: str, x: Array) -> None:
+    finite = ops.xp.isfinite(x)
+    if bool(finite.all()):
+        return
+    row, column = (int(index) for index in np.argwhere(~ops.to_host(finite))[0])
+    raise DataError(
+        f"the {what} has {float(x[row, column])} in row {row}, column {column}, as {x.dtype}; "
+        "remove or replace values that are missing or too large"
+    )
+
+
+class _Run:
+    """One call of `train`."""
+
+    def __init__(
+        self,
+        network: Network,
+        x: Any,
+        y: Any,
+        config: TrainingConfig,
+        validation: tuple[Any, Any] | None,
+        sample_weight: Any,
+        metric: Metric | None,
+    ) -> None:
+        ops = network.ops
+        labels = np.ndim(y) == 1 and ops.to_device(y).dtype.kind in "iub"
+        self.network, self.config = network, config
+        self.loss = config.loss_settings(labels=labels)
+        self.table = _table(network, self.loss, "training table", x, y, sample_weight)
+        self.validation = None if validation is None else _table(network, self.loss, "validation table", *validation)
+        self.metric = metric
+        if metric is None and self.loss.name.endswith("cross_entropy"):
+            self.metric = accuracy
+        self.total_epochs, self.rows = config.epochs, len(self.table)
+        self.history = History()
+        self.schedule = schedule_from(config)
+        batch = min(config.batch_size, self.rows)
+        self.steps_per_epoch = -(-self.rows // batch)
+        self.step = TrainingStep(
+            network,
+            loss=self.loss,
+            optimizer=optimizer_from(config),
+            batch_size=batch,
+            clip_norm=config.clip_norm,
+            dropout=config.dropout,
+            seed=config.seed,
+        )
+        self._losses: Array = ops.xp.zeros(self.steps_per_epoch, network.dtype)
+        self._saved = [array.copy() for array in self._state()]
+        self._stop_reason = ""
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current epoch."""
+        self._stop_reason = reason
+
+    def run(self, callbacks: Sequence[Callback]) -> None:
+        """All epochs."""
+        stopping = None
+        if self.config.patience is not None:
+            stopping = EarlyStopping(self.config.patience, self.config.min_delta, self.network.parameters.flat)
+        for number in range(1, self.total_epochs + 1):
+            epoch = self._epoch(number, callbacks)
+            self.history.epochs.append(epoch)
+            self.history.best_epoch = number
+            self.schedule.observe(epoch.monitored)
+            for callback in callbacks:
+                callback.on_epoch_end(self, epoch)
+            if stopping is not None and stopping.should_stop(epoch):
+                self.stop(f"no improvement for {stopping.patience} epochs")
+            if self._stop_reason:
+                break
+        self.history.stopped = self._stop_reason or "all epochs done"
+        if stopping is not None:
+            stopping.restore()
+            self.history.best_epoch = stopping.best_epoch
+
+    def _epoch(self, number: int, callbacks: Sequence[Callback]) -> Epoch:
+        for saved, array in zip(self._saved, self._state(), strict=True):
+            saved[...] = array
+        order = self._order(number)
+        started = time.perf_counter()
+        # Overflow is looked for once an epoch, in the losses, and reported with its step and layer.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self._steps(number, order, self.steps_per_epoch, callbacks)
+        losses = self.network.ops.to_host(self._losses)  # waits for the device
+        seconds = time.perf_counter() - started
+        if not np.isfinite(losses).all():
+            self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
+        validation_loss, validation_metric = self._validate()
+        return Epoch(
+            epoch=number,
+            step=self.step.optimizer.step,
+            learning_rate=self.step.learning_rate,
+            loss=self._mean_loss(losses, order),
+            validation_loss=validation_loss,
+            validation_metric=validation_metric,
+            seconds=seconds,
+            rows_per_second=self.rows / seconds,
+        )
+
+    def _steps(self, number: int, order: Array, count: int, callbacks: Sequence[Callback] = ()) -> None:
+        """The first `count` steps of an epoch."""
+        table, batch, step = self.table, self.step.batch_size, self.step
+        rate = self.step.optimizer.optimizer.learning_rate
+        done = (number - 1) * self.steps_per_epoch
+        total = self.total_epochs * self.steps_per_epoch
+        next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
+        for i in range(count):
+            step.learning_rate = rate * self.schedule.factor(done + i, self.steps_per_epoch, total)
+            index = order[i * batch : (i + 1) * batch]
+            step.run_rows(table.x, table.y, table.weights, index, self._losses[i, ...])
+            if callbacks and time.perf_counter() >= next_report:
+                next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
+                for callback in callbacks:
+                    callback.on_progress(self, min((i + 1) * batch, self.rows))
+
+    def _order(self, number: int) -> Array:
+        xp = self.network.ops.xp
+        if not self.config.shuffle:
+            return xp.arange(self.rows, dtype=xp.int64)  # type: ignore[no-any-return]
+        return xp.asarray(epoch_order(self.config.seed, number, self.rows))  # type: ignore[no-any-return]
+
+    def _mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
+        """The mean over the epoch's batches, each with the weight of its rows."""
+        starts = np.arange(0, self.rows, self.step.batch_size)
+        weights = self.table.weights
+        ops = self.network.ops
+        per_row = np.ones(self.rows) if weights is None else ops.to_host(weights[order]).astype(np.float64)
+        per_batch = np.add.reduceat(per_row, starts)
+        return float(np.average(losses.astype(np.float64), weights=per_batch))
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        if self.validation is None:
+            return None, None
+        ops = self.network.ops
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = self.network(self.validation.x)
+            loss, _ = evaluate_loss(ops, self.loss, outputs, self.validation.y)
+        metric = None
+        if self.metric is not None:
+            metric = self.metric(ops.to_host(outputs), ops.to_host(self.validation.y))
+        return float(loss), metric
+
+    def _state(self) -> list[Array]:
+        return [self.network.parameters.flat, *self.step.optimizer.arrays.values()]
+
+    def _restore_epoch_start(self, number: int) -> None:
+        for saved, array in zip(self._saved, self._state(), strict=True):
+            array[...] = saved
+        self.step.optimizer.step = (number - 1) * self.steps_per_epoch
+
+    def _report_divergence(self, number: int, order: Array, at: int, losses: np.ndarray[Any, Any]) -> None:
+        """Repeat the epoch, which is deterministic, up to the step whose loss was not finite, and look at its layers."""
+        ops = self.network.ops
+        value = float(losses[at])
+        self._restore_epoch_start(number)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self._steps(number, order, at + 1)
+        batch = self.step.memory_for(min(self.step.batch_size, self.rows - at * self.step.batch_size))
+        finite = [bool(ops.xp.isfinite(f).all()) for f in batch.trace.f]
+        self._restore_epoch_start(number)
+        step = (number - 1) * self.steps_per_epoch + at + 1
+        layer = finite.index(False) if False in finite else None
+        where = "in the loss itself" if layer is None else f"in the pre-activations of layer {layer}"
+        raise DivergenceError(
+            f"the loss became {value} at step {step} (epoch {number}), first {where}; "
+            "lower the learning rate, clip the gradients' norm, or scale the inputs and targets",
+            step=step,
+            layer=layer,
+        )

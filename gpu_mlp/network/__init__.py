@@ -1,0 +1,1 @@
+"""The maths: parameters, the forward pass, losses, the backward pass, and their check."""

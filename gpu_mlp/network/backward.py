@@ -1,0 +1,99 @@
+"""The backward pass: from dL/df_K down to dL/df_0, every bracket used where it was computed before.
+
+dL/dbeta_k = sum over the batch of dL/df_k, dL/dOmega_k = (dL/df_k)^T h_k, dL/dh_k = dL/df_k Omega_k,
+dL/df_{k-1} = a'[f_{k-1}] * dL/dh_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpu_mlp.backends.base import Array, LayerBelow, Ops
+from gpu_mlp.network.forward import Trace
+from gpu_mlp.network.parameters import LayerViews, ParameterBuffer
+
+__all__ = ["Gradients", "allocate_gradients", "backward"]
+
+
+@dataclass
+class Gradients:
+    """Everything a backward pass computed.
+
+    weights[k] (D_{k+1}, D_k) and biases[k] (D_{k+1},) are dL/dOmega_k and dL/dbeta_k; dl_df[k] (B, D_{k+1}) for k = 0..K;
+    dl_dh[k] (B, D_k) for k = 1..K, None at k = 0, whose input needs no gradient. dl_dh is kept apart only in a traced pass.
+    """
+
+    buffer: ParameterBuffer = field(repr=False)
+    dl_df: list[Array]
+    dl_dh: list[Array | None]
+    traced: bool
+
+    @property
+    def weights(self) -> LayerViews:
+        """dL/dOmega_k for every layer."""
+        return self.buffer.weights
+
+    @property
+    def biases(self) -> LayerViews:
+        """dL/dbeta_k for every layer."""
+        return self.buffer.biases
+
+    @property
+    def flat(self) -> Array:
+        """All gradients in the layout of the parameters."""
+        return self.buffer.flat
+
+
+def allocate_gradients(
+    ops: Ops, buffer: ParameterBuffer, batch: int, dtype: Any, *, traced: bool
+) -> Gradients:
+    """Memory for a backward pass of `batch` rows that writes its parameter gradients into `buffer`."""
+    xp = ops.xp
+    sizes = buffer.layout.layer_sizes
+    hidden = sizes[1:-1]
+    if traced:
+        dl_dh = [xp.empty((batch, width), dtype) for width in hidden]
+    else:
+        shared = xp.empty(batch * max(hidden, default=0), dtype)
+        dl_dh = [shared[: batch * width].reshape(batch, width) for width in hidden]
+    return Gradients(
+        buffer=buffer,
+        dl_df=[xp.empty((batch, width), dtype) for width in sizes[1:]],
+        dl_dh=[None, *dl_dh],
+        traced=traced,
+    )
+
+
+def backward(
+    ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace, gradients: Gradients
+) -> None:
+    """Fill the gradients from dL/df_K, which stands in `gradients.dl_df[-1]`, and the trace."""
+    ones = trace.scratch[0].ones
+    for k in range(len(trace.f) - 1, -1, -1):
+        ops.layer_backward(
+            gradients.dl_df[k],
+            trace.layer_input(k),
+            parameters.weights[k],
+            ones,
+            gradients.weights[k],
+            gradients.biases[k],
+            _below(k, activations, trace, gradients),
+        )
+
+
+def _below(k: int, activations: Sequence[str], trace: Trace, gradients: Gradients) -> LayerBelow | None:
+    dl_dh = gradients.dl_dh[k]
+    if dl_dh is None:
+        return None
+    return LayerBelow(
+        f=trace.f[k - 1],
+        h=trace.h[k],
+        activation=activations[k - 1],
+        dl_dh=dl_dh,
+        dl_df=gradients.dl_df[k - 1],
+        scratch=trace.scratch[k - 1],
+        dropout=trace.dropouts[k - 1],
+        traced=gradients.traced,
+    )

@@ -1,0 +1,69 @@
+"""The forward pass: f_k = h_k Omega_k^T + beta_k, h_{k+1} = a[f_k], for layers k = 0..K."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpu_mlp.backends.base import Array, Dropout, LayerScratch, Ops
+from gpu_mlp.network.parameters import ParameterBuffer
+
+__all__ = ["Trace", "allocate_trace", "forward"]
+
+
+@dataclass
+class Trace:
+    """Everything a forward pass computed: f[k] (B, D_{k+1}) for k = 0..K and h[k] (B, D_k) for k = 0..K, h[0] the input."""
+
+    f: list[Array]
+    h: list[Array]
+    scratch: list[LayerScratch] = field(repr=False)
+    dropouts: list[Dropout | None] = field(repr=False)
+
+    @property
+    def output(self) -> Array:
+        """f[K], (B, D_{K+1}): the network's output before any loss or link."""
+        return self.f[-1]
+
+    def layer_input(self, k: int) -> Array:
+        """What layer k reads: h[k], or its kept units under dropout."""
+        dropout = self.dropouts[k - 1] if k > 0 else None
+        return self.h[k] if dropout is None else dropout.kept
+
+
+def allocate_trace(
+    ops: Ops,
+    layer_sizes: Sequence[int],
+    batch: int,
+    dtype: Any,
+    *,
+    dropouts: Sequence[Dropout | None] | None = None,
+) -> Trace:
+    """Memory for a forward pass of `batch` rows; the input h[0] is assigned by whoever runs it.
+
+    `dropouts` has one entry for each of the K hidden layers.
+    """
+    xp = ops.xp
+    widths = layer_sizes[1:]
+    values = xp.empty(batch * max(widths), dtype)  # one temporary, shared by all layers
+    ones = xp.ones(batch, dtype)
+    return Trace(
+        f=[xp.empty((batch, width), dtype) for width in widths],
+        h=[xp.empty((batch, width), dtype) for width in (0, *widths[:-1])],
+        scratch=[LayerScratch(values[: batch * width].reshape(batch, width), ones) for width in widths],
+        dropouts=list(dropouts) if dropouts is not None else [None] * (len(widths) - 1),
+    )
+
+
+def forward(ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace) -> None:
+    """Fill the trace from its input h[0]."""
+    f, h = trace.f, trace.h
+    last = len(f) - 1
+    layer_forward = ops.layer_forward
+    for k, (omega, beta) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
+        h_k = trace.layer_input(k)
+        if k < last:
+            layer_forward(h_k, omega, beta, activations[k], f[k], h[k + 1], trace.scratch[k], trace.dropouts[k])
+        else:
+            layer_forward(h_k, omega, beta, "identity", f[k], None, trace.scratch[k], None)

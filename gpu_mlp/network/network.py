@@ -1,0 +1,167 @@
+"""A multi-layer perceptron: its parameters on a device, a forward and a backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.select import device_ops
+from gpu_mlp.config import NetworkConfig
+from gpu_mlp.errors import ShapeError
+from gpu_mlp.network.backward import Gradients, allocate_gradients, backward
+from gpu_mlp.network.forward import Trace, allocate_trace, forward
+from gpu_mlp.network.parameters import LayerViews, ParameterBuffer, ParameterLayout, initialize
+
+__all__ = ["Network"]
+
+ROWS_AT_ONCE = 8192
+
+
+class Network:
+    """f_k = h_k Omega_k^T + beta_k and h_{k+1} = a[f_k] for k = 0..K; the output is f_K.
+
+    Args:
+        layer_sizes: (D_0, ..., D_{K+1}), inputs first, outputs last; two numbers make a linear model.
+        activation: one name for all hidden layers or a sequence of K names.
+        initializer: see `gpu_mlp.config.INITIALIZER_NAMES`.
+        seed: of the initial weights, which are the same on every device.
+        dtype: "float32" or "float64".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises ConfigError for a setting that is unknown or out of range, DeviceError for a device that cannot be used.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "relu",
+        initializer: str = "auto",
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        device: str = "auto",
+    ) -> None:
+        config = NetworkConfig(
+            layer_sizes=tuple(layer_sizes),
+            activation=activation if isinstance(activation, str) else tuple(activation),
+            initializer=initializer,
+            seed=seed,
+            dtype=dtype,
+        )
+        self._build(config, device_ops(device))
+        self.parameters.weights.assign(initialize(config))
+
+    @classmethod
+    def from_config(cls, config: NetworkConfig, device: str = "auto") -> Network:
+        """The network of a `NetworkConfig`."""
+        return cls(
+            config.layer_sizes,
+            activation=config.activation,
+            initializer=config.initializer,
+            seed=config.seed,
+            dtype=config.dtype,
+            device=device,
+        )
+
+    def _build(self, config: NetworkConfig, ops: Ops) -> None:
+        self.config = config
+        self.ops = ops
+        self.parameters = ParameterBuffer(ops, ParameterLayout(config.layer_sizes), config.dtype)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """(D_0, ..., D_{K+1})"""
+        return self.config.layer_sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of every hidden layer."""
+        return self.config.activations
+
+    @property
+    def dtype(self) -> str:
+        """"float32" or "float64"."""
+        return self.config.dtype
+
+    @property
+    def device(self) -> str:
+        """"cpu" or "cuda:N"."""
+        return self.ops.device
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights and biases."""
+        return self.parameters.layout.parameter_count
+
+    @property
+    def weights(self) -> LayerViews:
+        """Omega_k, (D_{k+1}, D_k), on the device; `weights[k] = array` and `weights = [...]` copy into it."""
+        return self.parameters.weights
+
+    @weights.setter
+    def weights(self, values: Sequence[Any]) -> None:
+        self.parameters.weights.assign(values)
+
+    @property
+    def biases(self) -> LayerViews:
+        """beta_k, (D_{k+1},), on the device; `biases[k] = array` and `biases = [...]` copy into it."""
+        return self.parameters.biases
+
+    @biases.setter
+    def biases(self, values: Sequence[Any]) -> None:
+        self.parameters.biases.assign(values)
+
+    def set_parameters(self, weights: Sequence[Any], biases: Sequence[Any]) -> None:
+        """Copy all weights and biases in. Raises ShapeError where a shape differs."""
+        self.weights = weights
+        self.biases = biases
+
+    def to_inputs(self, x: Any) -> Array:
+        """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
+        array = self.ops.to_device(x)
+        if array.ndim != 2 or array.shape[1] != self.layer_sizes[0]:
+            raise ShapeError(
+                f"the input has shape {array.shape}, but the network takes (batch, {self.layer_sizes[0]})"
+            )
+        if array.dtype.kind not in "fiub":
+            raise ShapeError(f"the input has type {array.dtype}, but the network takes numbers")
+        return self.ops.xp.ascontiguousarray(array, dtype=self.dtype)  # type: ignore[no-any-return]
+
+    def forward(self, x: Any) -> Trace:
+        """Every pre-activation f_k and hidden unit h_k of a batch x (B, D_0), in fresh memory."""
+        inputs = self.to_inputs(x)
+        trace = allocate_trace(self.ops, self.layer_sizes, len(inputs), self.dtype)
+        trace.h[0] = inputs
+        forward(self.ops, self.parameters, self.activations, trace)
+        return trace
+
+    def __call__(self, x: Any) -> Array:
+        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time."""
+        inputs = self.to_inputs(x)
+        output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
+        trace = None
+        for start in range(0, len(inputs), ROWS_AT_ONCE):
+            rows = inputs[start : start + ROWS_AT_ONCE]
+            if trace is None or len(trace.output) != len(rows):
+                trace = allocate_trace(self.ops, self.layer_sizes, len(rows), self.dtype)
+            trace.h[0] = rows
+            forward(self.ops, self.parameters, self.activations, trace)
+            output[start : start + len(rows)] = trace.output
+        return output
+
+    def backward(self, trace: Trace, dl_df: Any) -> Gradients:
+        """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory. Raises ShapeError where it does not fit the trace."""
+        last = self.ops.to_device(dl_df)
+        if last.shape != trace.output.shape:
+            raise ShapeError(f"dl_df has shape {last.shape}, but the output f has {trace.output.shape}")
+        buffer = ParameterBuffer(self.ops, self.parameters.layout, self.dtype)
+        gradients = allocate_gradients(self.ops, buffer, len(last), self.dtype, traced=True)
+        gradients.dl_df[-1][...] = last
+        backward(self.ops, self.parameters, self.activations, trace, gradients)
+        return gradients
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self.layer_sizes))
+        activations = ", ".join(dict.fromkeys(self.activations)) or "linear"
+        return f"<Network {sizes}, {activations}, {self.parameter_count} parameters, {self.dtype} on {self.device}>"
