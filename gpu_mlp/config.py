@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES
 from gpu_mlp.errors import ConfigError, did_you_mean
 
 __all__ = [
     "INITIALIZER_NAMES",
+    "LARGEST_SEED",
     "OPTIMIZER_NAMES",
     "SCHEDULE_NAMES",
     "Loss",
@@ -43,22 +45,33 @@ def check_choice(what: str, value: object, known: Iterable[str]) -> None:
         raise ConfigError(f"{what} {value!r} is unknown{did_you_mean(str(value), names)}")
 
 
+def _is_number(value: object, *, whole: bool = False) -> bool:
+    """Python's numbers and NumPy's."""
+    return isinstance(value, Integral if whole else Real)
+
+
 def check_range(
     what: str,
-    value: float,
+    value: Any,
     *,
     low: float = -math.inf,
     high: float = math.inf,
     low_open: bool = False,
     high_open: bool = False,
+    whole: bool = False,
 ) -> None:
-    """Raise ConfigError unless `value` is a number between `low` and `high`, the ends included unless open."""
-    inside = isinstance(value, (int, float)) and low <= value <= high
+    """Raise ConfigError unless `value` is finite and between `low` and `high`, the ends included unless open.
+
+    whole: a whole number, which a float never is.
+    """
+    inside = _is_number(value, whole=whole) and math.isfinite(value) and low <= value <= high
     if inside and not (low_open and value == low) and not (high_open and value == high):
         return
+    kind = "a whole number" if whole else "a finite number" if value in (math.inf, -math.inf) else ""
     left = f"{'greater than' if low_open else 'at least'} {low:g}" if low > -math.inf else ""
     right = f"{'less than' if high_open else 'at most'} {high:g}" if high < math.inf else ""
-    bounds = " and ".join(filter(None, (left, right))) or "a number"
+    bounds = " and ".join(filter(None, (left, right)))
+    bounds = ", ".join(filter(None, (kind, bounds))) or "a number"
     raise ConfigError(f"{what} is {value!r}, but must be {bounds}")
 
 
@@ -99,8 +112,8 @@ class Loss:
 class NetworkConfig:
     """The architecture of a network: layers k = 0..K between `layer_sizes` of K + 2 numbers.
 
-    activation: one name for all K hidden layers, or a sequence of K names. initializer "auto" is He's for the ReLU family and
-    Glorot's otherwise.
+    activation: one name for all K hidden layers, or a sequence of K names. initializer "auto" is He's for the
+    ReLU family and Glorot's otherwise.
     """
 
     layer_sizes: tuple[int, ...]
@@ -111,11 +124,12 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         sizes = self.layer_sizes
-        if len(sizes) < 2 or not all(isinstance(size, int) and size >= 1 for size in sizes):
+        if len(sizes) < 2 or not all(_is_number(size, whole=True) and size >= 1 for size in sizes):
             raise ConfigError(
                 f"layer_sizes is {sizes!r}, but must be at least two positive whole numbers, "
                 "inputs first and outputs last, such as (2, 4, 7, 3, 2)"
             )
+        object.__setattr__(self, "layer_sizes", tuple(map(int, sizes)))  # NumPy's integers become Python's
         if not isinstance(self.activation, str) and len(self.activation) != len(sizes) - 2:
             raise ConfigError(
                 f"activation names {len(self.activation)} layers, but layer_sizes {sizes!r} has {len(sizes) - 2} "
@@ -124,7 +138,7 @@ class NetworkConfig:
         for name in (self.activation,) if isinstance(self.activation, str) else self.activation:
             check_choice("activation", name, ACTIVATION_NAMES)
         check_choice("initializer", self.initializer, INITIALIZER_NAMES)
-        check_range("seed", self.seed, low=0, high=LARGEST_SEED)
+        check_range("seed", self.seed, low=0, high=LARGEST_SEED, whole=True)
         check_choice("dtype", self.dtype, ("float32", "float64"))
 
     @property
@@ -143,11 +157,15 @@ class TrainingConfig:
         epochs: passes over the training rows.
         batch_size: rows of a mini-batch; the last of an epoch may be smaller.
         loss: a loss's name, or "auto" for the task's: softmax_cross_entropy for integer labels, else squared_error.
-        huber_delta, quantile, label_smoothing: parameters of the losses of these names.
+        huber_delta: where huber turns from squares to absolute values.
+        quantile: which quantile the quantile loss fits.
+        label_smoothing: the share of softmax_cross_entropy's target that is spread over all classes.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion, with torch.optim's formulas.
         learning_rate: the schedule's starting point (one_cycle: its peak).
         momentum: of momentum, nesterov (0.9 when unset) and rmsprop (0 when unset).
-        beta1, beta2, epsilon: the optimizer's averages and its guard against division by zero; its own defaults when unset.
+        beta1: how slowly the optimizer's average of gradients moves; its own default when unset.
+        beta2: how slowly its average of squared gradients moves; its own default when unset.
+        epsilon: its guard against division by zero; its own default when unset.
         weight_decay: strength of the decay of all parameters towards zero; when unset 0, and 0.01 for adamw.
         decoupled_weight_decay: scale the parameters (as AdamW and Lion always do) instead of adding an L2 gradient.
         clip_norm: largest norm of all gradients together; larger ones are scaled down.
@@ -188,8 +206,8 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range("epochs", self.epochs, low=1)
-        check_range("batch_size", self.batch_size, low=1)
+        check_range("epochs", self.epochs, low=1, whole=True)
+        check_range("batch_size", self.batch_size, low=1, whole=True)
         if self.loss != "auto":
             check_choice("loss", self.loss, ("auto", *LOSS_NAMES))
         Loss("huber", self.huber_delta, self.quantile, self.label_smoothing)
@@ -206,14 +224,14 @@ class TrainingConfig:
             if value is not None:
                 check_range(name, value, low=0.0, low_open=True)
         check_choice("schedule", self.schedule, SCHEDULE_NAMES)
-        check_range("schedule_epochs", self.schedule_epochs, low=1)
+        check_range("schedule_epochs", self.schedule_epochs, low=1, whole=True)
         check_range("schedule_factor", self.schedule_factor, low=0.0, high=1.0, low_open=True)
         check_range("warmup_epochs", self.warmup_epochs, low=0.0)
         check_range("dropout", self.dropout, low=0.0, high=1.0, high_open=True)
         if self.patience is not None:
-            check_range("patience", self.patience, low=1)
+            check_range("patience", self.patience, low=1, whole=True)
         check_range("min_delta", self.min_delta, low=0.0)
-        check_range("seed", self.seed, low=0, high=LARGEST_SEED)
+        check_range("seed", self.seed, low=0, high=LARGEST_SEED, whole=True)
 
     def loss_settings(self, *, labels: bool) -> Loss:
         """The loss with its parameters; `labels` says whether "auto" means integer labels."""

@@ -52,8 +52,8 @@ class RunFolderError(GpuMlpError, RuntimeError):
 class DivergenceError(GpuMlpError, ArithmeticError):
     """The loss stopped being finite.
 
-    `step` counts the training steps from 1; `layer` is the first layer k whose pre-activations f_k are
-    not finite in that step, or None where all of them are and the loss itself overflowed.
+    `step` counts the training steps from 1; `layer` is the first layer k whose pre-activations f_k, or whose
+    parameters after that step, are not finite, or None where all of them are and the loss itself overflowed.
     """
 
     def __init__(self, message: str, *, step: int, layer: int | None) -> None:

@@ -162,7 +162,9 @@ class Ops:
     device: str
     xp: Any
 
-    layer_forward: Callable[[Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None]
+    layer_forward: Callable[
+        [Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None
+    ]
     layer_backward: Callable[[Array, Array, Array, Array, Array, Array, LayerBelow | None], None]
 
     squared_error: LossPrimitive
@@ -178,7 +180,7 @@ class Ops:
     adagrad: OptimizerPrimitive
     adam: OptimizerPrimitive
     lion: OptimizerPrimitive
-    clip_global_norm: Callable[[Array, float, Array, Array], None]
+    clip_global_norm: Callable[[float, Array, Array, Array], None]
 
     gather_rows: Callable[[Array, Array, Array], None]
     row_shares: Callable[[Array, Array, Array], None]

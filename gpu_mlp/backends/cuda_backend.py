@@ -46,11 +46,13 @@ def cuda_device_count() -> int:
     try:
         count = int(runtime.getDeviceCount())
     except runtime.CUDARuntimeError as error:
-        needed = int(runtime.runtimeGetVersion())
-        raise DeviceError(
-            f"a CUDA device was asked for, but the driver (CUDA {_version(driver)}) does not serve this CuPy "
-            f"(CUDA {_version(needed)}): {error}; update the driver, or {INSTALL_HINT}"
-        ) from error
+        if "cudaErrorNoDevice" not in str(error):
+            needed = int(runtime.runtimeGetVersion())
+            raise DeviceError(
+                f"a CUDA device was asked for, but the driver (CUDA {_version(driver)}) does not serve "
+                f"this CuPy (CUDA {_version(needed)}): {error}; update the driver, or {INSTALL_HINT}"
+            ) from error
+        count = 0
     if count == 0:
         raise DeviceError(
             "a CUDA device was asked for, but the driver shows none (is CUDA_VISIBLE_DEVICES empty?); "

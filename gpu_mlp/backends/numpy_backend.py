@@ -17,12 +17,17 @@ __all__ = ["gather_rows", "numpy_ops", "to_host_array"]
 
 
 def gather_rows(rows: Array, index: Array, out: Array) -> None:
-    """out_b = rows[index_b]. `clip` only because `raise` makes NumPy buffer the result; the index is the package's own."""
+    """out_b = rows[index_b]. `clip` only because `raise` makes NumPy buffer the result.
+
+    The index is the package's own.
+    """
     rows.take(index, 0, out, "clip")
 
 
 def to_host_array(array: Any) -> Array:
-    """A NumPy array of anything array-like: without a copy from NumPy and, through DLPack, from CPU memory of other libraries.
+    """A NumPy array of anything array-like.
+
+    Without a copy from NumPy and, through DLPack, from CPU memory of other libraries.
 
     Raises ShapeError where the object lives on a GPU that NumPy cannot read.
     """
@@ -38,7 +43,12 @@ def to_host_array(array: Any) -> Array:
                 f"a {type(array).__name__} cannot be read as a NumPy array ({error}); "
                 "detach it from its graph and move it to the CPU first"
             ) from error
-    return np.asarray(array)
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(
+            f"a {type(array).__name__} cannot be read as an array ({error}); give rows of the same length"
+        ) from error
 
 
 @cache

@@ -22,21 +22,22 @@ DEVICE_VARIABLE = "GPU_MLP_DEVICE"
 def device_ops(device: str = "auto") -> Ops:
     """The backend of "auto", "cpu", "cuda" or "cuda:N".
 
-    "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU, and logs once
-    what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that cannot be used: an
-    explicit "cuda" never falls back.
+    "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU,
+    and logs once what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that
+    cannot be used: an explicit "cuda" never falls back.
     """
-    if device == "auto":
-        device = os.environ.get(DEVICE_VARIABLE, "auto")
+    source = ""
+    if device == "auto" and os.environ.get(DEVICE_VARIABLE):
+        device, source = os.environ[DEVICE_VARIABLE], f" (from the environment variable {DEVICE_VARIABLE})"
     if device == "auto":
         device, _ = choose_device()
     if device == "cpu":
         from gpu_mlp.backends.numpy_backend import numpy_ops
 
         return numpy_ops()
-    match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    match = re.fullmatch(r"cuda(?::(\d{1,4}))?", str(device))
     if match is None:
-        raise DeviceError(f'device {device!r} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
+        raise DeviceError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
     from gpu_mlp.backends.cuda_backend import cuda_reference_ops
 
     return cuda_reference_ops(int(match.group(1) or 0))

@@ -58,7 +58,9 @@ class History:
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
         """Column names and one row an epoch, for a table."""
-        return [column.name for column in fields(Epoch)], [list(asdict(epoch).values()) for epoch in self.epochs]
+        return [column.name for column in fields(Epoch)], [
+            list(asdict(epoch).values()) for epoch in self.epochs
+        ]
 
 
 class RunView(Protocol):
@@ -89,7 +91,7 @@ class Callback:
 
 
 class EarlyStopping:
-    """Stops once the monitored loss has not improved by `min_delta` for `patience` epochs, and restores the best weights."""
+    """Stops once the monitored loss has not fallen by `min_delta` for `patience` epochs; restores the best weights."""
 
     def __init__(self, patience: int, min_delta: float, parameters: Array) -> None:
         self.patience = patience
@@ -100,9 +102,10 @@ class EarlyStopping:
         self._best = parameters.copy()
 
     def should_stop(self, epoch: Epoch) -> bool:
-        """Take note of an epoch."""
-        if epoch.monitored < self.best_loss - self.min_delta or self.best_epoch == 0:
-            self.best_loss, self.best_epoch = epoch.monitored, epoch.epoch
+        """Take note of an epoch. NaN, as where a validation row overflows, is worse than any other loss."""
+        loss = math.inf if math.isnan(epoch.monitored) else epoch.monitored
+        if loss < self.best_loss - self.min_delta or self.best_epoch == 0:
+            self.best_loss, self.best_epoch = loss, epoch.epoch
             self._best[...] = self._parameters
         return epoch.epoch - self.best_epoch >= self.patience
 

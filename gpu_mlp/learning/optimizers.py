@@ -8,8 +8,19 @@ from typing import Any, ClassVar
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.config import TrainingConfig, check_range
+from gpu_mlp.errors import ConfigError
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "OptimizerState", "RMSprop", "optimizer_from"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Optimizer",
+    "OptimizerState",
+    "RMSprop",
+    "optimizer_from",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,14 @@ class SGD(Optimizer):
     nesterov: bool = False
     primitive: ClassVar[str] = "sgd"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
+            raise ConfigError(
+                f"nesterov is asked for with momentum {self.momentum!r} and dampening {self.dampening!r}, "
+                "but needs a momentum above 0 and no dampening"
+            )
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """The velocity, where there is momentum."""
@@ -96,7 +115,10 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """v <- v + g^2, p <- p - learning_rate / (1 + (step - 1) learning_rate_decay) g / (sqrt(v) + epsilon) (Duchi et al., 2011)."""
+    """v <- v + g^2, p <- p - rate g / (sqrt(v) + epsilon) (Duchi et al., 2011).
+
+    rate = learning_rate / (1 + (step - 1) learning_rate_decay)
+    """
 
     learning_rate: float = 1e-2
     learning_rate_decay: float = 0.0
@@ -172,7 +194,9 @@ class OptimizerState:
     def __init__(self, ops: Ops, optimizer: Optimizer, parameters: Array) -> None:
         self.optimizer = optimizer
         self.step = 0
-        self.arrays: dict[str, Array] = {name: ops.xp.zeros_like(parameters) for name in optimizer.state_names}
+        self.arrays: dict[str, Array] = {
+            name: ops.xp.zeros_like(parameters) for name in optimizer.state_names
+        }
         self._views = tuple(self.arrays.values())
         self._scratch = ops.xp.empty_like(parameters)
         self._constants: Mapping[str, float] = optimizer.constants()

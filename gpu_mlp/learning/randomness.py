@@ -1,7 +1,7 @@
 """Which random numbers mean what: epoch order and dropout, from one seed and the counter-based Philox generator.
 
-A number is a function of (seed, purpose, counters), never of what was drawn before it: every backend gets the same batches
-and masks, and a resumed run goes on with the numbers of the uninterrupted one.
+A number is a function of (seed, purpose, counters), never of what was drawn before it: every backend gets the
+same batches and masks, and a resumed run goes on with the numbers of the uninterrupted one.
 """
 
 from __future__ import annotations

@@ -68,7 +68,10 @@ class ExponentialDecay(Schedule):
 
 @dataclass
 class Cosine(Schedule):
-    """factor = (1 + cos(pi step / total)) / 2, a half wave from 1 to 0 (Loshchilov and Hutter, 2017; torch's CosineAnnealingLR)"""
+    """factor = (1 + cos(pi step / total)) / 2, a half wave from 1 to 0.
+
+    Loshchilov and Hutter, 2017; torch's CosineAnnealingLR.
+    """
 
     def factor(self, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """(1 + cos(pi step / total)) / 2"""
@@ -77,9 +80,10 @@ class Cosine(Schedule):
 
 @dataclass
 class OneCycle(Schedule):
-    """From 1 / divide_start up to 1 in the first `rise` of the run, then down to 1 / (divide_start divide_end), on half cosines.
+    """From 1 / divide_start up to 1 in the first `rise` of the run, then down to 1 / (divide_start divide_end).
 
-    Smith and Topin, 2018; torch's OneCycleLR without its cycle of the momentum. The starting rate is the peak.
+    On half cosines; the starting rate is the peak. Smith and Topin, 2018; torch's OneCycleLR without its
+    cycle of the momentum.
     """
 
     rise: float = 0.3
@@ -102,7 +106,7 @@ def _half_cosine(start: float, end: float, share: float) -> float:
 
 @dataclass
 class ReduceOnPlateau(Schedule):
-    """factor <- gamma factor once the monitored loss has not fallen by `threshold` of itself for more than `epochs` epochs.
+    """factor <- gamma factor after more than `epochs` epochs in which the monitored loss fell by less than `threshold`.
 
     torch's ReduceLROnPlateau (mode "min", relative threshold, no cooldown).
     """
@@ -140,7 +144,9 @@ class LinearWarmup(Schedule):
         """A linear rise, then `then` on the steps that remain."""
         steps = round(self.epochs * steps_per_epoch)
         if step < steps:
-            return (step + 1) / (steps + 1) * self.then.factor(0, steps_per_epoch, max(total_steps - steps, 1))
+            return (
+                (step + 1) / (steps + 1) * self.then.factor(0, steps_per_epoch, max(total_steps - steps, 1))
+            )
         return self.then.factor(step - steps, steps_per_epoch, max(total_steps - steps, 1))
 
     def observe(self, monitored: float) -> None:

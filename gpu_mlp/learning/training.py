@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.schedules import schedule_from
 from gpu_mlp.learning.steps import TrainingStep
-from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets
+from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets, to_weights
 from gpu_mlp.network.network import Network
 
 __all__ = ["accuracy", "train"]
@@ -26,6 +27,7 @@ __all__ = ["accuracy", "train"]
 Metric = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
 
 SECONDS_BETWEEN_REPORTS = 0.1
+DIVERGENCE_HINT = "lower the learning rate, clip the gradients' norm, or scale the inputs and targets"
 
 
 def train(
@@ -50,8 +52,9 @@ def train(
         callbacks: told of progress and epochs.
         metric: of validation outputs and targets; accuracy for labels where None.
 
-    Raises ShapeError or DataError for arrays that do not fit, ConfigError for a setting out of range, and DivergenceError
-    where the loss stops being finite: the network then holds the weights from before the epoch in which it did.
+    Raises ShapeError or DataError for arrays that do not fit, ConfigError for a setting out of range, and
+    DivergenceError where the loss stops being finite: the network then holds the weights from before the
+    epoch in which it did.
     """
     run = _Run(network, x, y, config or TrainingConfig(), validation, sample_weight, metric)
     for callback in callbacks:
@@ -65,10 +68,15 @@ def train(
 
 
 def accuracy(outputs: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
-    """The share of rows whose largest output is at their label; for logits of binary labels, the share on the right side of 0."""
+    """The share of rows whose largest output is at their label; of binary labels, the share on the right side of 0."""
     if labels.ndim == 1:
         return float(np.mean(outputs.argmax(axis=1) == labels))
     return float(np.mean((outputs > 0.0) == (labels > 0.5)))
+
+
+def _class_accuracy(outputs: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> float:
+    """The accuracy of labels, or of probabilities, where the likeliest class is the label."""
+    return accuracy(outputs, targets if targets.ndim == 1 else targets.argmax(axis=1))
 
 
 @dataclass
@@ -84,21 +92,26 @@ class _Table:
 
 
 def _table(network: Network, loss: Loss, what: str, x: Any, y: Any, sample_weight: Any = None) -> _Table:
-    ops = network.ops
-    inputs = network.to_inputs(x)
+    ops, outputs, dtype = network.ops, network.layer_sizes[-1], network.dtype
+    with np.errstate(over="ignore"):  # what overflows the type is refused below
+        inputs = network.to_inputs(x)
+        targets = to_targets(ops, loss, y, outputs=outputs, dtype=dtype)
     _refuse_non_finite(ops, what, inputs)
-    outputs = network.layer_sizes[-1]
-    targets = to_targets(ops, loss, y, outputs=outputs, dtype=network.dtype)
     if len(targets) != len(inputs):
-        raise ShapeError(f"the {what} has {len(targets)} targets for {len(inputs)} rows; give one target a row")
+        raise ShapeError(
+            f"the {what} has {len(targets)} targets for {len(inputs)} rows; give one target a row"
+        )
     check_targets(ops, loss, targets, outputs=outputs)
     weights = None
     if sample_weight is not None:
-        weights = ops.to_device(sample_weight).astype(network.dtype, copy=False)
-        if weights.shape != (len(inputs),):
-            raise ShapeError(f"sample_weight has shape {weights.shape}, but must be ({len(inputs)},), one weight a row")
-        if not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
-            raise DataError("sample_weight holds a negative or NaN weight or nothing but zeros; give weights of at least 0")
+        with np.errstate(over="ignore"):
+            weights = to_weights(ops, sample_weight, rows=len(inputs), dtype=dtype)
+            total = float(weights.sum())
+        if not bool((weights >= 0).all()) or not 0.0 < total < math.inf:
+            raise DataError(
+                "sample_weight holds a negative, NaN or infinite weight or nothing but zeros; "
+                "give finite weights of at least 0"
+            )
     return _Table(inputs, targets, weights)
 
 
@@ -127,14 +140,18 @@ class _Run:
         metric: Metric | None,
     ) -> None:
         ops = network.ops
-        labels = np.ndim(y) == 1 and ops.to_device(y).dtype.kind in "iub"
+        targets = ops.to_device(y)
+        labels = targets.ndim == 1 and targets.dtype.kind in "iub"
         self.network, self.config = network, config
         self.loss = config.loss_settings(labels=labels)
         self.table = _table(network, self.loss, "training table", x, y, sample_weight)
-        self.validation = None if validation is None else _table(network, self.loss, "validation table", *validation)
+        self.validation = (
+            None if validation is None else _table(network, self.loss, "validation table", *validation)
+        )
         self.metric = metric
-        if metric is None and self.loss.name.endswith("cross_entropy"):
-            self.metric = accuracy
+        if metric is None:
+            metrics = {"softmax_cross_entropy": _class_accuracy, "binary_cross_entropy": accuracy}
+            self.metric = metrics.get(self.loss.name)
         self.total_epochs, self.rows = config.epochs, len(self.table)
         self.history = History()
         self.schedule = schedule_from(config)
@@ -161,7 +178,9 @@ class _Run:
         """All epochs."""
         stopping = None
         if self.config.patience is not None:
-            stopping = EarlyStopping(self.config.patience, self.config.min_delta, self.network.parameters.flat)
+            stopping = EarlyStopping(
+                self.config.patience, self.config.min_delta, self.network.parameters.flat
+            )
         for number in range(1, self.total_epochs + 1):
             epoch = self._epoch(number, callbacks)
             self.history.epochs.append(epoch)
@@ -190,6 +209,8 @@ class _Run:
         seconds = time.perf_counter() - started
         if not np.isfinite(losses).all():
             self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
+        if not bool(self.network.ops.xp.isfinite(self.network.parameters.flat).all()):
+            self._report_infinite_parameters(number)
         validation_loss, validation_metric = self._validate()
         return Epoch(
             epoch=number,
@@ -254,7 +275,7 @@ class _Run:
         self.step.optimizer.step = (number - 1) * self.steps_per_epoch
 
     def _report_divergence(self, number: int, order: Array, at: int, losses: np.ndarray[Any, Any]) -> None:
-        """Repeat the epoch, which is deterministic, up to the step whose loss was not finite, and look at its layers."""
+        """Repeat the epoch, which is deterministic, up to the step whose loss was not finite; look at its layers."""
         ops = self.network.ops
         value = float(losses[at])
         self._restore_epoch_start(number)
@@ -267,8 +288,21 @@ class _Run:
         layer = finite.index(False) if False in finite else None
         where = "in the loss itself" if layer is None else f"in the pre-activations of layer {layer}"
         raise DivergenceError(
-            f"the loss became {value} at step {step} (epoch {number}), first {where}; "
-            "lower the learning rate, clip the gradients' norm, or scale the inputs and targets",
+            f"the loss became {value} at step {step} (epoch {number}), first {where}; {DIVERGENCE_HINT}",
+            step=step,
+            layer=layer,
+        )
+
+    def _report_infinite_parameters(self, number: int) -> None:
+        """An update overflowed and no loss showed it: the epoch's last one, or one that an activation hid."""
+        ops, network = self.network.ops, self.network
+        layers = zip(network.weights, network.biases, strict=True)
+        finite = [all(bool(ops.xp.isfinite(array).all()) for array in layer) for layer in layers]
+        layer, step = finite.index(False), number * self.steps_per_epoch
+        self._restore_epoch_start(number)
+        raise DivergenceError(
+            f"the parameters of layer {layer} were no longer finite after step {step} (epoch {number}); "
+            + DIVERGENCE_HINT,
             step=step,
             layer=layer,
         )

@@ -21,8 +21,9 @@ __all__ = ["Gradients", "allocate_gradients", "backward"]
 class Gradients:
     """Everything a backward pass computed.
 
-    weights[k] (D_{k+1}, D_k) and biases[k] (D_{k+1},) are dL/dOmega_k and dL/dbeta_k; dl_df[k] (B, D_{k+1}) for k = 0..K;
-    dl_dh[k] (B, D_k) for k = 1..K, None at k = 0, whose input needs no gradient. dl_dh is kept apart only in a traced pass.
+    weights[k] (D_{k+1}, D_k) and biases[k] (D_{k+1},) are dL/dOmega_k and dL/dbeta_k; dl_df[k] (B, D_{k+1})
+    for k = 0..K; dl_dh[k] (B, D_k) for k = 1..K, None at k = 0, whose input needs no gradient. dl_dh is kept
+    apart only in a traced pass.
     """
 
     buffer: ParameterBuffer = field(repr=False)

@@ -14,7 +14,10 @@ __all__ = ["Trace", "allocate_trace", "forward"]
 
 @dataclass
 class Trace:
-    """Everything a forward pass computed: f[k] (B, D_{k+1}) for k = 0..K and h[k] (B, D_k) for k = 0..K, h[0] the input."""
+    """Everything a forward pass computed.
+
+    f[k] (B, D_{k+1}) for k = 0..K, and h[k] (B, D_k) for k = 0..K, of which h[0] is the input.
+    """
 
     f: list[Array]
     h: list[Array]
@@ -64,6 +67,8 @@ def forward(ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], t
     for k, (omega, beta) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
         h_k = trace.layer_input(k)
         if k < last:
-            layer_forward(h_k, omega, beta, activations[k], f[k], h[k + 1], trace.scratch[k], trace.dropouts[k])
+            layer_forward(
+                h_k, omega, beta, activations[k], f[k], h[k + 1], trace.scratch[k], trace.dropouts[k]
+            )
         else:
             layer_forward(h_k, omega, beta, "identity", f[k], None, trace.scratch[k], None)

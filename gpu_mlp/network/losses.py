@@ -27,6 +27,7 @@ __all__ = [
     "softmax_cross_entropy",
     "squared_error",
     "to_targets",
+    "to_weights",
 ]
 
 
@@ -41,12 +42,18 @@ def absolute_error(f: Any, y: Any, *, sample_weight: Any = None) -> tuple[Array,
 
 
 def huber(f: Any, y: Any, *, delta: float = 1.0, sample_weight: Any = None) -> tuple[Array, Array]:
-    """l_b = sum_o e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with e = f - y (Huber, 1964); f and y (B, O)."""
+    """l_b = sum_o e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with e = f - y (Huber, 1964).
+
+    f and y (B, O).
+    """
     return _loss(Loss("huber", huber_delta=delta), f, y, sample_weight)
 
 
 def quantile(f: Any, y: Any, *, quantile: float = 0.5, sample_weight: Any = None) -> tuple[Array, Array]:
-    """l_b = sum_o (1 - q) e above the target and -q e below it, e = f - y (Koenker and Bassett, 1978); f and y (B, O)."""
+    """l_b = sum_o (1 - q) e above the target and -q e below it, e = f - y (Koenker and Bassett, 1978).
+
+    f and y (B, O).
+    """
     return _loss(Loss("quantile", quantile=quantile), f, y, sample_weight)
 
 
@@ -59,7 +66,10 @@ def poisson(f: Any, y: Any, *, sample_weight: Any = None) -> tuple[Array, Array]
 
 
 def binary_cross_entropy(f: Any, y: Any, *, sample_weight: Any = None) -> tuple[Array, Array]:
-    """l_b = sum_o log(1 + exp(f_bo)) - y_bo f_bo in nats, dl/df = sigmoid(f) - y; logits f (B, O), y (B, O) in [0, 1]."""
+    """l_b = sum_o log(1 + exp(f_bo)) - y_bo f_bo in nats, dl/df = sigmoid(f) - y.
+
+    Logits f (B, O), y (B, O) in [0, 1].
+    """
     return _loss(Loss("binary_cross_entropy"), f, y, sample_weight)
 
 
@@ -68,7 +78,8 @@ def softmax_cross_entropy(
 ) -> tuple[Array, Array]:
     """l_b = -sum_o t_bo log softmax(f_b)_o in nats, dl/df = softmax(f) - t; logits f (B, O).
 
-    y holds labels 0..O-1 (B,) or probabilities (B, O); t is (1 - s) y + s / O of their one-hot form for label smoothing s.
+    y holds labels 0..O-1 (B,) or probabilities (B, O); t is (1 - s) y + s / O of their one-hot form for label
+    smoothing s.
     """
     return _loss(Loss("softmax_cross_entropy", label_smoothing=label_smoothing), f, y, sample_weight)
 
@@ -78,6 +89,8 @@ def _loss(loss: Loss, f: Any, y: Any, sample_weight: Any) -> tuple[Array, Array]
     f = ops.to_device(f)
     if f.ndim != 2:
         raise ShapeError(f"outputs f have shape {f.shape}, but must be (batch, outputs)")
+    if f.dtype.kind not in "fciub":
+        raise ShapeError(f"outputs f have type {f.dtype}, but must be numbers")
     if f.dtype.kind not in "fc":
         f = f.astype(np.float64)
     y = to_targets(ops, loss, y, outputs=f.shape[1], dtype=f.dtype)
@@ -87,17 +100,13 @@ def _loss(loss: Loss, f: Any, y: Any, sample_weight: Any) -> tuple[Array, Array]
     return evaluate_loss(ops, loss, f, y, sample_weight)
 
 
-def evaluate_loss(
-    ops: Ops, loss: Loss, f: Array, y: Array, sample_weight: Any = None
-) -> tuple[Array, Array]:
+def evaluate_loss(ops: Ops, loss: Loss, f: Array, y: Array, sample_weight: Any = None) -> tuple[Array, Array]:
     """The loss of checked targets, in fresh memory."""
     xp = ops.xp
     rows, outputs = f.shape
     share = xp.full(rows, 1.0 / rows, f.dtype)
     if sample_weight is not None:
-        weights = ops.to_device(sample_weight).astype(f.dtype, copy=False)
-        if weights.shape != (rows,):
-            raise ShapeError(f"sample_weight has shape {weights.shape}, but must be ({rows},), one weight a row")
+        weights = to_weights(ops, sample_weight, rows=rows, dtype=f.dtype)
         ops.row_shares(weights, xp.empty((), f.dtype), share)
     value, dl_df = xp.empty((), f.dtype), xp.empty(f.shape, f.dtype)
     scratch = allocate_loss_scratch(ops, rows, outputs, f.dtype)
@@ -119,10 +128,10 @@ def allocate_loss_scratch(ops: Ops, batch: int, outputs: int, dtype: Any) -> Los
 
 
 def to_targets(ops: Ops, loss: Loss, y: Any, *, outputs: int, dtype: Any) -> Array:
-    """Targets in the form the primitive reads: int64 labels (B,), or (B, O) in the compute type; copied only where needed.
+    """Targets as the primitive reads them: int64 labels (B,), or (B, O) in the compute type; copied only where needed.
 
-    A target of shape (B,) stands for (B, 1) where the network has one output. Raises ShapeError for any other shape and for
-    labels that are not whole numbers.
+    A target of shape (B,) stands for (B, 1) where the network has one output. Raises ShapeError for any other
+    shape and for labels that are not whole numbers.
     """
     array = ops.to_device(y)
     if loss.name == "softmax_cross_entropy" and array.ndim == 1:
@@ -132,10 +141,22 @@ def to_targets(ops: Ops, loss: Loss, y: Any, *, outputs: int, dtype: Any) -> Arr
                 f"or probabilities of shape (batch, {outputs})"
             )
         return array.astype(ops.xp.int64, copy=False)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"targets have type {array.dtype}, but {loss.name} takes numbers")
     if array.ndim == 1 and outputs == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] != outputs:
         raise ShapeError(f"targets have shape {array.shape}, but {loss.name} needs (batch, {outputs})")
+    return array.astype(dtype, copy=False)
+
+
+def to_weights(ops: Ops, sample_weight: Any, *, rows: int, dtype: Any) -> Array:
+    """Sample weights (B,) in the compute type, copied only where needed; ShapeError for another shape or type."""
+    array = ops.to_device(sample_weight)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"sample_weight has type {array.dtype}, but must be numbers")
+    if array.shape != (rows,):
+        raise ShapeError(f"sample_weight has shape {array.shape}, but must be ({rows},), one weight a row")
     return array.astype(dtype, copy=False)
 
 
@@ -152,7 +173,9 @@ def check_targets(ops: Ops, loss: Loss, y: Array, *, outputs: int) -> None:
             )
         return
     if not bool(xp.isfinite(y).all()):
-        raise ShapeError("targets hold NaN or infinity; remove or replace those rows")
+        raise ShapeError(
+            f"targets hold NaN, infinity or a number too large for {y.dtype}; remove or replace it"
+        )
     name = loss.name
     if name == "poisson" and bool((y < 0).any()):
         raise ShapeError(f"targets reach down to {float(y.min()):g}, but poisson takes counts of at least 0")

@@ -64,6 +64,16 @@ class Network:
             device=device,
         )
 
+    @classmethod
+    def from_parameters(
+        cls, config: NetworkConfig, weights: Sequence[Any], biases: Sequence[Any], device: str = "auto"
+    ) -> Network:
+        """The network of a `NetworkConfig` with these weights and biases. Raises ShapeError where one does not fit."""
+        network = cls.__new__(cls)  # no initial weights are drawn
+        network._build(config, device_ops(device))
+        network.set_parameters(weights, biases)
+        return network
+
     def _build(self, config: NetworkConfig, ops: Ops) -> None:
         self.config = config
         self.ops = ops
@@ -81,12 +91,12 @@ class Network:
 
     @property
     def dtype(self) -> str:
-        """"float32" or "float64"."""
+        """ "float32" or "float64"."""
         return self.config.dtype
 
     @property
     def device(self) -> str:
-        """"cpu" or "cuda:N"."""
+        """ "cpu" or "cuda:N"."""
         return self.ops.device
 
     @property
@@ -113,7 +123,8 @@ class Network:
         self.parameters.biases.assign(values)
 
     def set_parameters(self, weights: Sequence[Any], biases: Sequence[Any]) -> None:
-        """Copy all weights and biases in. Raises ShapeError where a shape differs."""
+        """Copy all weights and biases in. Raises ShapeError and changes nothing where a shape differs."""
+        biases = self.parameters.biases.fitting(biases)
         self.weights = weights
         self.biases = biases
 
@@ -151,7 +162,10 @@ class Network:
         return output
 
     def backward(self, trace: Trace, dl_df: Any) -> Gradients:
-        """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory. Raises ShapeError where it does not fit the trace."""
+        """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory.
+
+        Raises ShapeError where it does not fit the trace.
+        """
         last = self.ops.to_device(dl_df)
         if last.shape != trace.output.shape:
             raise ShapeError(f"dl_df has shape {last.shape}, but the output f has {trace.output.shape}")

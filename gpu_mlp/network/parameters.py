@@ -108,14 +108,18 @@ class LayerViews(Sequence[Array]):
 
     def assign(self, values: Sequence[Any]) -> None:
         """Copy one array for every layer; nothing is changed where one of them does not fit."""
+        for view, array in zip(self._views, self.fitting(values), strict=True):
+            view[...] = array
+
+    def fitting(self, values: Sequence[Any]) -> list[Array]:
+        """The values as arrays on the device. Raises ShapeError where one of them does not fit its layer."""
         if len(values) != len(self._views):
             raise ShapeError(f"{self._what} has {len(self._views)} layers, but was given {len(values)}")
         arrays = [self._ops.to_device(value) for value in values]
         for layer, (view, array) in enumerate(zip(self._views, arrays, strict=True)):
             if array.shape != view.shape:
                 raise ShapeError(f"{self._what}[{layer}] has shape {view.shape}, but was given {array.shape}")
-        for view, array in zip(self._views, arrays, strict=True):
-            view[...] = array
+        return arrays
 
     def __repr__(self) -> str:
         return f"<{self._what}: {', '.join(str(view.shape) for view in self._views)}>"
@@ -142,9 +146,10 @@ class ParameterBuffer:
 def initialize(config: NetworkConfig) -> list[np.ndarray[Any, Any]]:
     """Initial weights in float64, drawn on the host so that every backend starts from the same; biases start at 0.
 
-    With fan_in = D_k and fan_out = D_{k+1} the variance of Omega_k is 2 / fan_in (He et al., 2015), 2 / (fan_in + fan_out)
-    (Glorot and Bengio, 2010) or 1 / fan_in (LeCun et al., 1998), normal or uniform with that variance; orthogonal is
-    an orthonormal matrix (Saxe et al., 2014). "auto" is he_normal before a unit of the ReLU family, else glorot_uniform.
+    With fan_in = D_k and fan_out = D_{k+1} the variance of Omega_k is 2 / fan_in (He et al., 2015), 2 /
+    (fan_in + fan_out) (Glorot and Bengio, 2010) or 1 / fan_in (LeCun et al., 1998), normal or uniform with
+    that variance; orthogonal is an orthonormal matrix (Saxe et al., 2014). "auto" is he_normal before a unit
+    of the ReLU family, else glorot_uniform.
     """
     generator = np.random.default_rng(config.seed)
     weights = []

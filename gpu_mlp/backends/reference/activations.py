@@ -162,7 +162,9 @@ def gelu_tanh(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
     xp.multiply(h, f, out=h)
 
 
-def gelu_tanh_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
+def gelu_tanh_gradient(
+    xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch
+) -> None:
     """a'[f] = (1 + t) (1 + f u'(f) (1 - t)) / 2, t = tanh u, f u'(f) = sqrt(2 / pi) (f + 3 * 0.044715 f^3)"""
     t = scratch.values
     xp.multiply(f, f, out=t)

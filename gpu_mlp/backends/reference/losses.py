@@ -64,7 +64,15 @@ def _absolute(xp: Any, values: Array, scratch: Array) -> None:
 
 
 def huber(
-    xp: Any, f: Array, y: Array, share: Array, loss: Array, dl_df: Array, scratch: LossScratch, *, delta: float
+    xp: Any,
+    f: Array,
+    y: Array,
+    share: Array,
+    loss: Array,
+    dl_df: Array,
+    scratch: LossScratch,
+    *,
+    delta: float,
 ) -> None:
     """l = sum_o e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), e = f - y (Huber, 1964).
 
@@ -85,7 +93,15 @@ def huber(
 
 
 def quantile(
-    xp: Any, f: Array, y: Array, share: Array, loss: Array, dl_df: Array, scratch: LossScratch, *, quantile: float
+    xp: Any,
+    f: Array,
+    y: Array,
+    share: Array,
+    loss: Array,
+    dl_df: Array,
+    scratch: LossScratch,
+    *,
+    quantile: float,
 ) -> None:
     """l = sum_o |e| / 2 + (1/2 - q) e, e = f - y: (1 - q) e above the target and -q e below it.
 
@@ -103,11 +119,13 @@ def quantile(
     xp.multiply(dl_df, share[:, None], out=dl_df)
 
 
-def poisson(xp: Any, f: Array, y: Array, share: Array, loss: Array, dl_df: Array, scratch: LossScratch) -> None:
+def poisson(
+    xp: Any, f: Array, y: Array, share: Array, loss: Array, dl_df: Array, scratch: LossScratch
+) -> None:
     """l = sum_o exp(f) - y f, dl/df = exp(f) - y: the Poisson log likelihood with log link, less log(y!).
 
-    Above f = 50 (a rate of 5e21) exp goes on along its tangent, exp(50) (1 + f - 50), which keeps loss and gradient finite
-    and the loss convex.
+    Above f = 50 (a rate of 5e21) exp goes on along its tangent, exp(50) (1 + f - 50), which keeps loss and
+    gradient finite and the loss convex.
     """
     capped, rate = scratch.targets, scratch.values
     xp.minimum(f, POISSON_LARGEST_LOG_RATE, out=capped)
@@ -135,9 +153,9 @@ def binary_cross_entropy(
     xp.exp(log_term, out=log_term)
     xp.log1p(log_term, out=log_term)
     xp.maximum(f, 0.0, out=terms)
-    xp.add(terms, log_term, out=terms)
-    xp.multiply(y, f, out=log_term)
-    xp.subtract(terms, log_term, out=terms)
+    xp.multiply(y, f, out=dl_df)
+    xp.subtract(terms, dl_df, out=terms)
+    xp.add(terms, log_term, out=terms)  # last, so that a small logarithm is not lost beside a large f
     _mean(xp, terms, share, loss, scratch)
     sigmoid_into(xp, f, dl_df)
     xp.subtract(dl_df, y, out=dl_df)

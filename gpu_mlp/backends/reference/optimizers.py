@@ -1,7 +1,8 @@
 """Every optimizer as one update of the whole flat parameter buffer, with torch.optim's formulas.
 
-Shapes: parameters p, gradients g, every state array and the scratch array t are (P,). `step` counts from 1. An L2 penalty
-adds weight_decay * p to g; a decoupled one (Loshchilov and Hutter, 2019) first scales p by 1 - learning_rate * weight_decay.
+Shapes: parameters p, gradients g, every state array and the scratch array t are (P,). `step` counts from 1.
+An L2 penalty adds weight_decay * p to g; a decoupled one (Loshchilov and Hutter, 2019) first scales p by 1 -
+learning_rate * weight_decay.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.config import Loss, check_range
+from gpu_mlp.config import LARGEST_SEED, Loss, check_range
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
-from gpu_mlp.network.losses import to_targets
+from gpu_mlp.network.losses import to_targets, to_weights
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
@@ -28,8 +28,8 @@ class TrainingStep:
         dropout: share of hidden units dropped, in [0, 1).
         seed: of the dropout masks.
 
-    A step neither allocates arrays nor waits for the device; `float(loss)` waits. Targets' ranges are not looked at here, since
-    that would wait too: see `gpu_mlp.losses` for what each loss takes.
+    A step neither allocates arrays nor waits for the device; `float(loss)` waits. Targets' ranges are not
+    looked at here, since that would wait too: see `gpu_mlp.losses` for what each loss takes.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class TrainingStep:
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        check_range("batch_size", batch_size, low=1)
+        check_range("batch_size", batch_size, low=1, whole=True)
         check_range("dropout", dropout, low=0.0, high=1.0, high_open=True)
+        check_range("seed", seed, low=0, high=LARGEST_SEED, whole=True)
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, low=0.0, low_open=True)
         ops = network.ops
@@ -67,7 +68,7 @@ class TrainingStep:
         return self._gradients
 
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Array:
-        """One step on the batch x (B, D_0), y (B,) or (B, O), with weights (B,) if given; returns the mean loss, shape ().
+        """One step on the batch x (B, D_0), y (B,) or (B, O), with weights (B,) if given; returns the mean loss, ().
 
         Raises ShapeError where a shape or a type does not fit.
         """
@@ -76,10 +77,11 @@ class TrainingStep:
         room.run(x, y, room.shares(weights), self.optimizer, self.learning_rate, self._clip)
         return room.loss.copy()
 
-    def run_rows(
-        self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array
-    ) -> None:
-        """One step on the rows `index` (B,) of a checked table x (N, D_0), y (N,) or (N, O), weights (N,); writes the loss into loss ()."""
+    def run_rows(self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array) -> None:
+        """One step on the rows `index` (B,) of a checked table x (N, D_0), y (N,) or (N, O), weights (N,).
+
+        Writes the loss into loss ().
+        """
         room = self.memory_for(len(index))
         ops = self.network.ops
         ops.gather_rows(x, index, room.x)
@@ -98,7 +100,8 @@ class TrainingStep:
         if room is None:
             if batch > self.batch_size:
                 raise ShapeError(
-                    f"a batch has {batch} rows, but batch_size is {self.batch_size}; make it that large, or cut the batch"
+                    f"a batch has {batch} rows, but batch_size is {self.batch_size}; "
+                    "make it that large, or cut the batch"
                 )
             if batch == 0:
                 raise ShapeError("a batch has no rows; give at least one")
@@ -122,7 +125,4 @@ class TrainingStep:
             raise ShapeError(f"y has {len(y)} rows, but x has {len(x)}; give one target a row")
         if sample_weight is None:
             return x, y, None
-        weights = network.ops.to_device(sample_weight).astype(network.dtype, copy=False)
-        if weights.shape != (len(x),):
-            raise ShapeError(f"sample_weight has shape {weights.shape}, but must be ({len(x)},), one weight a row")
-        return x, y, weights
+        return x, y, to_weights(network.ops, sample_weight, rows=len(x), dtype=network.dtype)

@@ -1,0 +1,188 @@
+"""From device names to backends: what is chosen or refused and why, on machines with and without a GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.select import choose_device, device_ops, ops_of
+from gpu_mlp.errors import DeviceError
+from gpu_mlp.network.network import Network
+from tests.backends.fake_cupy import Machine, install, no_memory_of_devices
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("GPU_MLP_DEVICE", raising=False)
+    with no_memory_of_devices():
+        yield
+
+
+def refusal(device: Any) -> str:
+    """The one line it raises."""
+    with pytest.raises(DeviceError) as caught:
+        device_ops(device)
+    message = str(caught.value)
+    assert isinstance(caught.value, RuntimeError)
+    assert "\n" not in message
+    return message
+
+
+NO_CUPY = None
+NO_DRIVER = Machine(driver=0)
+OLD_DRIVER = Machine(driver=12020)
+NO_DEVICE = Machine(devices=0)
+NO_DEVICE_RAISED = Machine(no_device_raises=True)
+KERNEL_FAILS = Machine(kernel_error=OSError("libnvrtc is missing"))
+WRONG_SUM = Machine(wrong_sum=True)
+
+BROKEN: dict[str, tuple[Machine | None, tuple[str, ...]]] = {
+    "no CuPy": (NO_CUPY, ("CuPy cannot be imported", "pip install")),
+    "no driver": (NO_DRIVER, ("no NVIDIA driver", 'device="cpu"')),
+    "old driver": (OLD_DRIVER, ("CUDA 12.2", "CUDA 13.0", "insufficient", "update the driver")),
+    "no device": (NO_DEVICE, ("shows none", "CUDA_VISIBLE_DEVICES", 'device="cpu"')),
+    "no device raised": (NO_DEVICE_RAISED, ("shows none", "CUDA_VISIBLE_DEVICES")),
+    "failing kernel": (KERNEL_FAILS, ("first kernel", "OSError: libnvrtc is missing", "pip install")),
+    "wrong sum": (WRONG_SUM, ("computed 72.0 for a sum that is 8",)),
+}
+
+
+@pytest.mark.parametrize(
+    "device", ["gpu", "", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:1:2", "tpu:0", " cpu", 0, None]
+)
+def test_an_unknown_device_is_refused_with_the_names_there_are(device: Any) -> None:
+    message = refusal(device)
+    assert repr(device) in message
+    assert '"auto", "cpu", "cuda" or "cuda:N"' in message
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1"])
+def test_an_explicit_cuda_that_cannot_be_used_says_why_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, case: str, device: str
+) -> None:
+    machine, said = BROKEN[case]
+    install(monkeypatch, machine)
+    message = refusal(device)
+    for part in said:
+        assert part in message
+    with pytest.raises(DeviceError):  # it never falls back
+        Network((2, 2), device=device)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_auto_takes_the_cpu_where_cuda_cannot_be_used_and_logs_the_reason_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    machine, said = BROKEN[case]
+    install(monkeypatch, machine)
+    with caplog.at_level(logging.INFO, logger="gpu_mlp"):
+        assert device_ops().device == "cpu"
+        assert Network((2, 2)).device == "cpu"
+        assert Network((2, 2), device="auto").device == "cpu"
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("device auto is cpu: ")
+    reason = ("CuPy is not installed",) if machine is None else said
+    for part in reason:
+        assert part in caplog.messages[0]
+    assert choose_device()[0] == "cpu"
+
+
+def test_auto_takes_a_cuda_device_that_works(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = Machine()
+    install(monkeypatch, machine)
+    with caplog.at_level(logging.INFO, logger="gpu_mlp"):
+        ops = device_ops("auto")
+    assert (ops.name, ops.device) == ("cuda-reference", "cuda:0")
+    assert machine.used == [0]
+    assert caplog.messages == ["device auto is cuda:0: Imaginary 0, 1.5 GiB"]
+
+
+def test_a_cuda_device_is_chosen_by_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    install(monkeypatch, machine)
+    assert device_ops("cuda").device == "cuda:0"
+    assert device_ops("cuda:1").device == "cuda:1"
+    assert device_ops("cuda:1") is device_ops("cuda:1")
+    assert machine.used == [0, 1]
+    assert "cuda:2 was asked for" in refusal("cuda:2")
+    assert "2 CUDA devices (cuda:0 to cuda:1)" in refusal("cuda:2")
+
+
+def test_a_failure_is_looked_at_again_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver may be installed, or a device made visible, in the meantime."""
+    machine = Machine(driver=0)
+    install(monkeypatch, machine)
+    refusal("cuda")
+    machine.driver = 13000
+    assert device_ops("cuda").device == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("auto", "cuda:0"), ("", "cuda:0")],
+)
+def test_the_environment_variable_decides_what_auto_means(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    install(monkeypatch, Machine())
+    monkeypatch.setenv("GPU_MLP_DEVICE", value)
+    assert device_ops("auto").device == expected
+    assert device_ops("cpu").device == "cpu"
+    assert device_ops("cuda:1").device == "cuda:1"
+
+
+def test_a_cuda_device_from_the_environment_does_not_fall_back_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, None)
+    monkeypatch.setenv("GPU_MLP_DEVICE", "cuda")
+    assert "CuPy cannot be imported" in refusal("auto")
+
+
+def test_an_unknown_name_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPU_MLP_DEVICE", "gpu")
+    message = refusal("auto")
+    assert "'gpu'" in message
+    assert "GPU_MLP_DEVICE" in message
+
+
+def test_the_fake_cuda_backend_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain CuPy backend, launch path and all, on arrays that NumPy holds."""
+    install(monkeypatch, Machine())
+    nets = [
+        Network((3, 5, 2), activation="gelu", dtype="float64", device=device) for device in ("cpu", "cuda")
+    ]
+    assert [net.device for net in nets] == ["cpu", "cuda:0"]
+    outputs = [net.forward(np.ones((4, 3))).output for net in nets]
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (SimpleNamespace(id=1), "cuda:1"),  # CuPy
+        (SimpleNamespace(index=1), "cuda:1"),  # PyTorch
+        (SimpleNamespace(index=None), "cuda:0"),
+        (None, "cuda:0"),
+    ],
+)
+def test_the_backend_of_an_array_is_that_of_its_device(
+    monkeypatch: pytest.MonkeyPatch, device: Any, expected: str
+) -> None:
+    install(monkeypatch, Machine())
+    array = SimpleNamespace(__cuda_array_interface__={}, device=device)
+    assert ops_of(array).device == expected
+
+
+def test_everything_else_lies_on_the_cpu() -> None:
+    for array in (np.zeros(3), [1, 2], 5):
+        assert ops_of(array) is numpy_ops()
