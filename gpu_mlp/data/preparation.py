@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpu_mlp.data.messages import column_hint, listed, quoted
+from gpu_mlp.data.messages import listed, quoted
 from gpu_mlp.data.table import Column, Table
 from gpu_mlp.data.values import check_range, fail_at, missing_mask, numbers_of, texts_of
 from gpu_mlp.errors import DataError
@@ -154,8 +155,10 @@ class Preparation:
             return table.names
         absent = [name for name in self.input_names if name not in table.columns]
         if absent:
-            hint = column_hint(absent[0], table.names) if len(absent) == 1 else "; add them"
-            plural = "s" if len(absent) > 1 else ""
+            near = get_close_matches(absent[0], table.names, n=1) if len(absent) == 1 else []
+            plural, hint = ("s", "; add them") if len(absent) > 1 else ("", "; add it")
+            if near:
+                hint = f"; rename {quoted(near[0])} if that is it, or add it"
             raise DataError(
                 f"{table.shown_origin} lacks the column{plural} {listed(absent)} that training had{hint}"
             )

@@ -76,6 +76,8 @@ class Target:
                 return TaskChoice("classification", f"{holds}, so the task is classification")
             return TaskChoice("regression", f"{holds}, too many to be classes, so the task is regression")
         holds = "dates" if kind == "date" else "decimal numbers"
+        if kind == "numeric" and np.equal(values, np.round(values)).all():
+            holds = "whole numbers stored as decimals"
         return TaskChoice("regression", f"{column} holds {holds}, so the task is regression")
 
     @classmethod
@@ -140,8 +142,8 @@ class Target:
     def decode_labels(self, indices: ArrayLike) -> NDArray[Any]:
         """The labels of class indices, any shape: an array of int64, float64, bool, or objects for text."""
         dtype = object if isinstance(self.classes[0], str) else None
-        labels: NDArray[Any] = np.array(self.classes, dtype=dtype)
-        return labels[np.asarray(indices)]
+        labels: NDArray[Any] = np.array(self.classes, dtype=dtype).take(np.asarray(indices))
+        return labels
 
     def decode_values(self, standardised: ArrayLike) -> NDArray[np.float64]:
         """The values (N,) of standardised outputs, (N,) or (N, 1), in the target's own units."""
