@@ -1,1 +1,98 @@
+"""Train multi-layer perceptrons by the explicit equations of back-propagation, on NumPy or CUDA.
+
+    net = gpu_mlp.Network((2, 4, 7, 3, 2), activation="relu", seed=0)
+    history = gpu_mlp.train(net, x, y, gpu_mlp.TrainingConfig(epochs=20))
+
+Names are loaded when first used: `import gpu_mlp` itself loads neither CuPy nor scikit-learn, pyarrow or matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gpu_mlp import errors
+    from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
+    from gpu_mlp.files.model_file import load, save
+    from gpu_mlp.fit_table import fit_table
+    from gpu_mlp.learning.callbacks import Callback, Epoch, History
+    from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
+    from gpu_mlp.learning.steps import TrainingStep
+    from gpu_mlp.learning.training import train
+    from gpu_mlp.model import Model
+    from gpu_mlp.network import losses
+    from gpu_mlp.network.backward import Gradients
+    from gpu_mlp.network.forward import Trace
+    from gpu_mlp.network.gradient_check import check_gradients
+    from gpu_mlp.network.network import Network
+
+_HOMES = {
+    "Adagrad": "gpu_mlp.learning.optimizers",
+    "Adam": "gpu_mlp.learning.optimizers",
+    "AdamW": "gpu_mlp.learning.optimizers",
+    "Callback": "gpu_mlp.learning.callbacks",
+    "Epoch": "gpu_mlp.learning.callbacks",
+    "Gradients": "gpu_mlp.network.backward",
+    "History": "gpu_mlp.learning.callbacks",
+    "Lion": "gpu_mlp.learning.optimizers",
+    "Loss": "gpu_mlp.config",
+    "Model": "gpu_mlp.model",
+    "Network": "gpu_mlp.network.network",
+    "NetworkConfig": "gpu_mlp.config",
+    "RMSprop": "gpu_mlp.learning.optimizers",
+    "SGD": "gpu_mlp.learning.optimizers",
+    "Trace": "gpu_mlp.network.forward",
+    "TrainingConfig": "gpu_mlp.config",
+    "TrainingStep": "gpu_mlp.learning.steps",
+    "check_gradients": "gpu_mlp.network.gradient_check",
+    "fit_table": "gpu_mlp.fit_table",
+    "load": "gpu_mlp.files.model_file",
+    "save": "gpu_mlp.files.model_file",
+    "train": "gpu_mlp.learning.training",
+}
+_MODULES = {"errors": "gpu_mlp.errors", "losses": "gpu_mlp.network.losses"}
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Callback",
+    "Epoch",
+    "Gradients",
+    "History",
+    "Lion",
+    "Loss",
+    "Model",
+    "Network",
+    "NetworkConfig",
+    "RMSprop",
+    "Trace",
+    "TrainingConfig",
+    "TrainingStep",
+    "check_gradients",
+    "errors",
+    "fit_table",
+    "load",
+    "losses",
+    "save",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'gpu_mlp' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

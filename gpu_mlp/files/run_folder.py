@@ -1,0 +1,125 @@
+"""A run folder: the model, its history, the settings that reproduce it and a picture, written as one."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from gpu_mlp.data.messages import shown_path
+from gpu_mlp.errors import RunFolderError
+from gpu_mlp.files.model_file import save
+from gpu_mlp.files.toml import TomlValue, dump_toml
+from gpu_mlp.learning.callbacks import History
+from gpu_mlp.model import Model
+
+__all__ = ["RUNS", "check_destination", "next_free", "write_run"]
+
+RUNS = Path("runs")
+
+CONFIG_COMMENT = "gpu-mlp train --config config.toml repeats this run; flags win over what stands here."
+
+
+def check_destination(destination: Path) -> None:
+    """Raise RunFolderError where a run folder cannot be made at `destination`; asked before training."""
+    if os.path.lexists(destination):
+        raise RunFolderError(f"{shown_path(destination)} already exists; choose another --out or remove it")
+    parent = next(folder for folder in destination.absolute().parents if os.path.lexists(folder))
+    if not parent.is_dir():
+        raise RunFolderError(
+            f"{shown_path(destination)} cannot be made, because {shown_path(parent)} is not a folder; "
+            "choose another --out"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RunFolderError(
+            f"{shown_path(destination)} cannot be made, because {shown_path(parent)} cannot be written to; "
+            "choose another --out"
+        )
+
+
+def next_free(name: str, runs: Path = RUNS) -> Path:
+    """The first of runs/NAME-1, runs/NAME-2, ... that does not exist."""
+    number = 1
+    while os.path.lexists(runs / f"{name}-{number}"):
+        number += 1
+    return runs / f"{name}-{number}"
+
+
+def write_run(
+    destination: Path,
+    model: Model,
+    history: History,
+    settings: Mapping[str, TomlValue],
+    *,
+    metric_name: str = "metric",
+) -> list[str]:
+    """Write a run folder under a temporary name beside `destination` and rename it into place.
+
+    The names of the files in it come back: model.safetensors, history.csv, config.toml with the settings, and
+    loss.png where matplotlib is installed. Raises RunFolderError, and leaves nothing behind, where it
+    cannot be written or the destination exists by now.
+    """
+    check_destination(destination)
+    made = [folder for folder in destination.absolute().parents if not folder.exists()]
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with _Unfinished(destination) as folder:
+            save(model, folder / "model.safetensors")
+            _write_history(history, folder / "history.csv")
+            config = dump_toml(settings, CONFIG_COMMENT)
+            (folder / "config.toml").write_text(config, encoding="utf-8")
+            if find_spec("matplotlib") is not None:
+                from gpu_mlp.files.loss_figure import draw_losses
+
+                draw_losses(history, folder / "loss.png", metric_name=metric_name)
+            names = sorted(path.name for path in folder.iterdir())
+            check_destination(destination)  # an empty folder would be replaced without a word
+            folder.rename(destination)
+    except OSError as error:
+        _remove_empty(made)
+        raise RunFolderError(
+            f"{shown_path(destination)} cannot be written ({error.strerror or error}); choose another --out"
+        ) from None
+    except BaseException:
+        _remove_empty(made)
+        raise
+    return names
+
+
+class _Unfinished:
+    """A temporary folder beside the destination that is gone at the end unless it was renamed."""
+
+    def __init__(self, destination: Path) -> None:
+        self.destination = destination
+
+    def __enter__(self) -> Path:
+        prefix = f".{self.destination.name[:100]}."
+        self.folder = Path(tempfile.mkdtemp(dir=self.destination.parent, prefix=prefix, suffix=".tmp"))
+        umask = os.umask(0)
+        os.umask(umask)
+        self.folder.chmod(0o777 & ~umask)  # mkdtemp's folder is for its owner alone
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the parents that were made for nothing, innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _write_history(history: History, path: Path) -> None:
+    """One row an epoch; what was not measured is an empty field."""
+    names, rows = history.rows()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)

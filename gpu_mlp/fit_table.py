@@ -1,0 +1,292 @@
+"""`fit_table`: from a raw table to a trained and tested `Model`, in two steps: a plan and its run."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import platform
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.select import device_ops
+from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
+from gpu_mlp.data import Preparation, Split, Table, Target, read_table, require_counts, split_rows
+from gpu_mlp.data.messages import quoted
+from gpu_mlp.errors import ConfigError
+from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.training import train
+from gpu_mlp.model import CLASSIFICATION_LOSSES, Model, link
+from gpu_mlp.network.network import Network
+
+__all__ = ["FitPlan", "FitResult", "fit_table", "plan_fit"]
+
+SMALLEST_RATE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A trained model and how it came about.
+
+    Attributes:
+        model: with the best epoch's weights where `config.patience` was set, else the last one's.
+        history: every epoch.
+        split: which rows of the table trained, validated and tested.
+        training_metrics, validation_metrics, test_metrics: `Model.evaluate` of these rows; empty where
+            there are none.
+    """
+
+    model: Model
+    history: History
+    split: Split
+    training_metrics: dict[str, float]
+    validation_metrics: dict[str, float]
+    test_metrics: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class FitPlan:
+    """Everything decided before the first step, with the table in memory; `run` trains.
+
+    Attributes:
+        table: all rows, ignored columns left out.
+        reason: why the task is what it is, in a sentence.
+        arrays: 'train', 'validation' and 'test' -> features (N, D), and labels (N,) or standardised values
+            (N, 1); prepared, and so refused, before anything is trained.
+        ignored: columns that are never read.
+    """
+
+    table: Table
+    target: Target
+    reason: str
+    split: Split
+    preparation: Preparation
+    loss: Loss
+    network_config: NetworkConfig
+    config: TrainingConfig
+    arrays: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]
+    ops: Ops
+    ignored: tuple[str, ...]
+
+    @property
+    def metric_name(self) -> str:
+        """What validation is measured by besides the loss: 'accuracy' or 'RMSE'."""
+        return "accuracy" if self.target.task == "classification" else "RMSE"
+
+    def run(self, callbacks: Sequence[Callback] = ()) -> FitResult:
+        """Train, and evaluate the three parts. Raises DivergenceError where the loss stops being finite."""
+        network = Network.from_config(self.network_config, self.ops.device)
+        model = Model(network, self.loss, self.target, self.preparation, self.ignored)
+        x, y = self.arrays["train"]
+        if (
+            self.loss.name == "poisson"
+        ):  # start from the mean count: the rate is exp(f), and counts may be large
+            network.biases[-1][...] = math.log(max(float(y.mean()), SMALLEST_RATE))
+        history = train(
+            network,
+            x,
+            y,
+            self.config,
+            validation=self.arrays["validation"] if len(self.split.validation) else None,
+            callbacks=callbacks,
+            metric=self._rmse() if self.target.task == "regression" else None,
+        )
+        metrics = {
+            name: model.evaluate(self.table.select(rows)) if len(rows) else {}
+            for name, rows in asdict(self.split).items()
+        }
+        model.metadata.update(self._summary(history, metrics))
+        return FitResult(model, history, self.split, metrics["train"], metrics["validation"], metrics["test"])
+
+    def _rmse(self) -> Callable[[NDArray[Any], NDArray[Any]], float]:
+        """The root mean squared error in the target's own units."""
+        loss, scale = self.loss, self.target.scale
+
+        def rmse(outputs: NDArray[Any], values: NDArray[Any]) -> float:
+            return scale * float(np.sqrt(np.mean(np.square(link(loss, outputs) - values))))
+
+        return rmse
+
+    def _summary(self, history: History, metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
+        """What the model remembers of its training: plain data, no path and no machine's name."""
+        from gpu_mlp import __version__
+
+        return {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "gpu_mlp": __version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "table": self.table.origin,
+            "task": self.target.task,
+            "rows": {name: len(rows) for name, rows in asdict(self.split).items()},
+            "epochs": len(history),
+            "best_epoch": history.best_epoch,
+            "stopped": history.stopped,
+            "metrics": {
+                name: {key: value if math.isfinite(value) else None for key, value in part.items()}
+                for name, part in metrics.items()
+            },
+            "seed": self.config.seed,
+            "config": asdict(self.config),
+            "backend": self.ops.name,
+        }
+
+
+def fit_table(
+    source: Any,
+    target: str,
+    *,
+    task: str = "auto",
+    hidden_layer_sizes: Sequence[int] = (128, 64),
+    activation: str | Sequence[str] = "relu",
+    initializer: str = "auto",
+    config: TrainingConfig | None = None,
+    validation: float = 0.15,
+    test: float = 0.15,
+    ignore: Collection[str] = (),
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> FitResult:
+    """Read a table, choose the task, split its rows, learn the preparation from the training rows, train
+    and test.
+
+    Args:
+        source: what `gpu_mlp.data.read_table` takes: a CSV or Parquet path, a DataFrame, a mapping of
+            columns, an array.
+        target: the column to predict.
+        task: "classification", "regression", or "auto" for what the loss or else the column says.
+        hidden_layer_sizes: widths of the hidden layers; () for a linear model.
+        activation: one name, or one for each hidden layer.
+        initializer: see `gpu_mlp.config.INITIALIZER_NAMES`.
+        config: how to train; the defaults of `TrainingConfig` where None. Its loss "auto" is
+            softmax_cross_entropy for a classification and squared_error for a regression. A regression's
+            target is standardised by the training rows, so that `huber_delta` and every loss are in
+            standard deviations; only poisson takes the counts as they are. binary_cross_entropy takes two
+            classes, with one output.
+        validation, test: shares of the rows that are held out, each at least 0.
+        ignore: columns never read, here or at prediction.
+        seed: of the split, the initial weights, the order of the rows and dropout; `config.seed` where None.
+        dtype: "float32" or "float64".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        callbacks: told of progress and epochs.
+
+    Raises DataError for a table that cannot be used, ConfigError for a setting that is unknown or does not
+    fit, DeviceError and DivergenceError.
+    """
+    plan = plan_fit(
+        source,
+        target,
+        task=task,
+        hidden_layer_sizes=hidden_layer_sizes,
+        activation=activation,
+        initializer=initializer,
+        config=config,
+        validation=validation,
+        test=test,
+        ignore=ignore,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+    )
+    return plan.run(callbacks)
+
+
+def plan_fit(
+    source: Any,
+    target: str,
+    *,
+    task: str = "auto",
+    hidden_layer_sizes: Sequence[int] = (128, 64),
+    activation: str | Sequence[str] = "relu",
+    initializer: str = "auto",
+    config: TrainingConfig | None = None,
+    validation: float = 0.15,
+    test: float = 0.15,
+    ignore: Collection[str] = (),
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+    device: str = "auto",
+) -> FitPlan:
+    """Everything `fit_table` does before training; the same arguments and errors."""
+    config = config or TrainingConfig()
+    config = config if seed is None else replace(config, seed=seed)
+    architecture = NetworkConfig(
+        # The number of inputs and outputs is not known yet; what can be refused before the table is read, is.
+        (1, *hidden_layer_sizes, 1),
+        activation if isinstance(activation, str) else tuple(activation),
+        initializer,
+        config.seed,
+        dtype,
+    )
+    ops = device_ops(device)
+    if target in ignore:
+        raise ConfigError(f"column {quoted(target)} is both the target and ignored; ignore other columns")
+    table = read_table(source, ignore=ignore)
+    choice, reason = _choose_task(table, target, task, config)
+    goal = Target.fit(table, target, choice, standardise=config.loss != "poisson")
+    loss = _loss(config, goal, table)
+    labels = goal.encode(table) if goal.task == "classification" else None
+    split = split_rows(table.rows, labels, validation=validation, test=test, seed=config.seed)
+    training_rows = table.select(split.train)
+    if goal.task == "regression":
+        goal = Target.fit(training_rows, target, choice, standardise=config.loss != "poisson")
+    preparation = Preparation.fit(training_rows, [name for name in table.names if name != target])
+    parts = {name: table.select(rows) for name, rows in asdict(split).items()}
+    arrays = {
+        name: (preparation.transform(part, dtype, also_allowed=(target,)), goal.encode(part))
+        for name, part in parts.items()
+        if part.rows
+    }
+    binary = loss.name == "binary_cross_entropy"
+    outputs = 1 if binary or goal.task == "regression" else len(goal.classes)
+    sizes = (len(preparation.output_names), *architecture.layer_sizes[1:-1], outputs)
+    return FitPlan(
+        table=table,
+        target=goal,
+        reason=reason,
+        split=split,
+        preparation=preparation,
+        loss=loss,
+        network_config=replace(architecture, layer_sizes=sizes),
+        config=replace(config, loss=loss.name),
+        arrays=arrays,
+        ops=ops,
+        ignored=tuple(ignore),
+    )
+
+
+def _choose_task(table: Table, target: str, task: str, config: TrainingConfig) -> tuple[str, str]:
+    """The task, and why in a sentence."""
+    if task != "auto":
+        return task, f"the task {task} was asked for"
+    if config.loss != "auto":
+        task = "classification" if config.loss in CLASSIFICATION_LOSSES else "regression"
+        return task, f"the loss {config.loss} is one of {task}"
+    return Target.infer_task(table, target)
+
+
+def _loss(config: TrainingConfig, target: Target, table: Table) -> Loss:
+    """The loss. Raises ConfigError where it does not fit the task, DataError for what are no counts."""
+    loss = config.loss_settings(labels=target.task == "classification")
+    if (loss.name in CLASSIFICATION_LOSSES) != (target.task == "classification"):
+        fitting = "softmax_cross_entropy" if target.task == "classification" else "squared_error"
+        raise ConfigError(
+            f"the loss {loss.name} does not fit a {target.task}; "
+            f"choose a loss such as {fitting}, or another task"
+        )
+    if loss.name == "binary_cross_entropy" and len(target.classes) != 2:
+        raise ConfigError(
+            f"binary_cross_entropy tells 2 classes apart, but column {quoted(target.name)} has "
+            f"{len(target.classes)}; use softmax_cross_entropy"
+        )
+    if loss.name == "poisson":
+        require_counts(table, target.name)
+    return loss

@@ -1,0 +1,251 @@
+"""`Model`: a trained network with all it takes to go from a raw table to labels or values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.backends.numpy_backend import to_host_array
+from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
+from gpu_mlp.config import Loss
+from gpu_mlp.data import Preparation, Table, Target, read_table
+from gpu_mlp.errors import ConfigError, DataError, ShapeError
+from gpu_mlp.network.network import Network
+
+__all__ = ["CLASSIFICATION_LOSSES", "METRIC_NAMES", "Model", "link"]
+
+CLASSIFICATION_LOSSES = ("softmax_cross_entropy", "binary_cross_entropy")
+
+# The keys of `Model.evaluate`, as a person reads them.
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "roc_auc": "ROC AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
+
+Floats = NDArray[np.float64]
+
+
+def link(loss: Loss, outputs: Any) -> Floats:
+    """Outputs f (N, O) as the loss reads them, in float64: softmax(f), 1 / (1 + exp(-f)), exp(f) or f itself.
+
+    exp stops at f = 50, where the Poisson loss goes on along its tangent.
+    """
+    f = np.asarray(outputs, dtype=np.float64)
+    match loss.name:
+        case "softmax_cross_entropy":
+            exponentials = np.exp(f - f.max(axis=1, keepdims=True))
+            return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        case "binary_cross_entropy":
+            small = np.exp(-np.abs(f))  # never overflows
+            return np.where(f >= 0.0, 1.0, small) / (1.0 + small)
+        case "poisson":
+            return np.exp(np.minimum(f, POISSON_LARGEST_LOG_RATE))
+    return f
+
+
+@dataclass(eq=False)
+class Model:
+    """A network, the loss that fixes its link, and how features and target are prepared.
+
+    Attributes:
+        network: on its device.
+        loss: what it was trained with.
+        target: the column it predicts; None for labels 0..O-1 or values as the network gives them.
+        preparation: of the feature columns; None for a network fed with bare arrays.
+        ignored: columns a table may have that are never read.
+        metadata: a summary of the training, plain data that JSON can hold.
+    """
+
+    network: Network
+    loss: Loss
+    target: Target | None = None
+    preparation: Preparation | None = None
+    ignored: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        inputs, outputs = self.network.layer_sizes[0], self.network.layer_sizes[-1]
+        if self.preparation is not None and len(self.preparation.output_names) != inputs:
+            raise ShapeError(
+                f"the preparation makes {len(self.preparation.output_names)} columns, "
+                f"but the network takes {inputs}"
+            )
+        if self.target is None:
+            return
+        if (self.target.task == "classification") != (self.loss.name in CLASSIFICATION_LOSSES):
+            raise ConfigError(f"the loss {self.loss.name} does not fit the target's task, {self.target.task}")
+        binary = self.loss.name == "binary_cross_entropy" and len(self.target.classes) == 2
+        needed = 1 if binary else len(self.target.classes) or 1
+        if outputs != needed:
+            raise ShapeError(f"the target needs {needed} outputs, but the network has {outputs}")
+
+    @property
+    def task(self) -> str:
+        """'classification' or 'regression'."""
+        return "classification" if self.loss.name in CLASSIFICATION_LOSSES else "regression"
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The labels in the order of `predict_proba`'s columns; empty for a regression."""
+        if self.target is not None:
+            return self.target.classes
+        if self.task == "regression":
+            return ()
+        outputs = self.network.layer_sizes[-1]
+        return tuple(range(2 if self._one_logit else outputs))
+
+    @property
+    def _one_logit(self) -> bool:
+        return self.loss.name == "binary_cross_entropy" and self.network.layer_sizes[-1] == 1
+
+    @property
+    def _multi_label(self) -> bool:
+        return self.loss.name == "binary_cross_entropy" and not self._one_logit
+
+    def predict(self, source: Any) -> NDArray[Any]:
+        """Labels in their own type, or values in the target's own units, (N,).
+
+        `source` is what `gpu_mlp.data.read_table` takes, a path or table that may or may not have the
+        target column, or a bare array (N, D_0). Without a target a regression of several outputs gives (N,
+        O), and several logits of binary_cross_entropy give (N, O) of 0 and 1. Raises DataError or
+        ShapeError where the source does not fit.
+        """
+        return self._decide(self.outputs(source))
+
+    def predict_proba(self, source: Any) -> Floats:
+        """The probability of every class, (N, classes), in the order of `classes`.
+
+        Raises ConfigError for a regression.
+        """
+        if self.task == "regression":
+            raise ConfigError(
+                f"a regression (loss {self.loss.name}) has no classes and no probabilities; use predict"
+            )
+        return self._probabilities(self.outputs(source))
+
+    def evaluate(self, source: Any, y: Any = None) -> dict[str, float]:
+        """Metrics of the predictions for a table with its target column, or for features and y apart.
+
+        Classification: accuracy, balanced_accuracy, macro_f1, log_loss and, for two classes that both
+            occur, roc_auc.
+        Regression, in the target's own units: rmse, mae and, for more than one row, r2.
+        Raises DataError where the target is missing or holds what training did not have.
+        """
+        table = self._read(source)
+        outputs = self._outputs(table)
+        expected = self._expected(table, y)
+        if len(expected) != len(outputs):
+            raise ShapeError(
+                f"there are {len(expected)} targets for {len(outputs)} rows; give one target a row"
+            )
+        if self.task == "regression":
+            return _regression_metrics(expected, self._decide(outputs))
+        if self._multi_label:
+            raise ConfigError("metrics of several labels a row are not defined; compare predict with them")
+        return _classification_metrics(expected, self._probabilities(outputs))
+
+    def outputs(self, source: Any) -> NDArray[Any]:
+        """The network's outputs f_K (N, O) on the host. Raises DataError where one of them is not finite."""
+        return self._outputs(self._read(source))
+
+    def _read(self, source: Any) -> Table | NDArray[Any]:
+        if self.preparation is None:
+            if isinstance(source, (str, Path, Table)):
+                raise DataError("this model was trained on bare arrays, so it takes a 2-D array, not a table")
+            return to_host_array(source)
+        text = self.preparation.text_names + (self.target.text_names if self.target else ())
+        if not hasattr(source, "columns") and hasattr(source, "__dlpack__"):
+            source = to_host_array(source)  # also from CuPy and PyTorch
+        return read_table(source, ignore=self.ignored, absent_ok=True, as_text=text)
+
+    def _outputs(self, table: Any) -> NDArray[Any]:
+        features = table
+        if self.preparation is not None:
+            also = () if self.target is None else (self.target.name,)
+            features = self.preparation.transform(table, self.network.dtype, also_allowed=also)
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = self.network.ops.to_host(self.network(features))
+        finite = np.isfinite(outputs).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            place = table.place(row) if isinstance(table, Table) else f"row {row} of the array"
+            raise DataError(
+                f"{place} makes the network's output overflow {self.network.dtype}; "
+                "correct its values, which are missing or too far from those of training"
+            )
+        return outputs
+
+    def _probabilities(self, outputs: NDArray[Any]) -> Floats:
+        probabilities = link(self.loss, outputs)
+        if self._one_logit:
+            return np.hstack([link(self.loss, -outputs), probabilities])
+        return probabilities
+
+    def _decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Labels or values, (N,), of outputs f_K."""
+        if self.task == "regression":
+            values = link(self.loss, outputs)
+            if self.target is not None:
+                return self.target.decode_values(values)
+            return values[:, 0] if values.shape[1] == 1 else values
+        if self._multi_label:
+            return (outputs > 0.0).astype(np.int64)
+        indices = (outputs[:, 0] > 0.0).astype(np.int64) if self._one_logit else outputs.argmax(axis=1)
+        return indices if self.target is None else self.target.decode_labels(indices)
+
+    def _expected(self, table: Any, y: Any) -> NDArray[Any]:
+        """The true class indices (N,) or values (N,) in the target's own units."""
+        if self.target is None:
+            if y is None:
+                raise DataError("this model has no target column; give the labels or values as y")
+            return to_host_array(y)
+        if y is not None:
+            y = y if isinstance(y, (list, tuple)) or hasattr(y, "to_numpy") else to_host_array(y)
+            table = read_table({self.target.name: y}, as_text=self.target.text_names)
+        if not isinstance(table, Table):
+            raise DataError("an array has no target column; give the labels or values as y")
+        encoded = self.target.encode(table)
+        return encoded if self.task == "classification" else self.target.decode_values(encoded)
+
+
+def _classification_metrics(labels: NDArray[Any], probabilities: Floats) -> dict[str, float]:
+    """Of class indices (N,) and probabilities (N, classes)."""
+    from sklearn import metrics
+
+    classes = np.arange(probabilities.shape[1])
+    predicted = probabilities.argmax(axis=1)
+    present = np.unique(labels)
+    result = {
+        "accuracy": metrics.accuracy_score(labels, predicted),
+        # The mean recall of the classes that occur: sklearn's balanced_accuracy_score, without its warning.
+        "balanced_accuracy": metrics.recall_score(
+            labels, predicted, labels=present, average="macro", zero_division=0
+        ),
+        "macro_f1": metrics.f1_score(labels, predicted, average="macro", zero_division=0),
+        "log_loss": metrics.log_loss(labels, probabilities, labels=classes),
+    }
+    if len(classes) == 2 and len(present) == 2:
+        result["roc_auc"] = metrics.roc_auc_score(labels, probabilities[:, 1])
+    return {name: float(value) for name, value in result.items()}
+
+
+def _regression_metrics(expected: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
+    from sklearn import metrics
+
+    result = {
+        "rmse": metrics.root_mean_squared_error(expected, predicted),
+        "mae": metrics.mean_absolute_error(expected, predicted),
+    }
+    if len(expected) > 1:
+        result["r2"] = metrics.r2_score(expected, predicted)
+    return {name: float(value) for name, value in result.items()}
