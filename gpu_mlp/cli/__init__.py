@@ -1,0 +1,103 @@
+"""The command line `gpu-mlp`: one file per command, results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from cyclopts import App, CycloptsError
+
+from gpu_mlp import __version__
+from gpu_mlp.cli.console import HELP_WIDTH, PipeConsole, report_error
+from gpu_mlp.cli.evaluate import evaluate
+from gpu_mlp.cli.gradcheck import gradcheck
+from gpu_mlp.cli.info import info
+from gpu_mlp.cli.predict import predict
+from gpu_mlp.cli.settings import fill_settings
+from gpu_mlp.cli.train import train
+from gpu_mlp.cli.usage import usage_sentence
+from gpu_mlp.errors import DeviceError, DivergenceError, GpuMlpError
+
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "main"]
+
+DONE, FAILED, BAD_INPUT, NO_DEVICE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+HELP = """Train multi-layer perceptrons by the explicit equations of back-propagation, on NumPy or CUDA.
+
+Try: gpu-mlp train --demo digits
+"""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 training diverged, "
+    "130 interrupted."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` is the process's where None."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a stream that a caller put in its place
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return code
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        result = _app()(
+            argv,
+            console=PipeConsole(sys.stdout, HELP_WIDTH),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        if isinstance(error.__cause__, GpuMlpError):
+            return _report(error.__cause__)
+        report_error(usage_sentence(error, argv))
+        return BAD_INPUT
+    except GpuMlpError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        report_error("interrupted; nothing was written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (OSError, MemoryError) as error:
+        report_error(
+            f"the computer could not go on ({type(error).__name__}: {error}); free some space and try again"
+        )
+        return FAILED
+    return result if isinstance(result, int) else DONE
+
+
+def _report(error: GpuMlpError) -> int:
+    report_error(str(error))
+    if isinstance(error, DeviceError):
+        return NO_DEVICE
+    return DIVERGED if isinstance(error, DivergenceError) else BAD_INPUT
+
+
+def _app() -> App:
+    app = App(
+        name="gpu-mlp",
+        help=HELP,
+        help_epilogue=EXIT_CODES,
+        help_format="plaintext",
+        version=__version__,
+        version_format="plaintext",
+        suppress_keyboard_interrupt=False,
+    )
+    training = App(name="train", config=fill_settings)
+    training.default(train)
+    app.command(training)
+    for command in (predict, evaluate, gradcheck, info):
+        app.command(command)
+    return app

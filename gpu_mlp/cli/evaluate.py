@@ -1,0 +1,37 @@
+"""`gpu-mlp evaluate`: a model's metrics on a table that has its target column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gpu_mlp.cli.console import print_json, print_metrics
+from gpu_mlp.files.model_file import load
+from gpu_mlp.model import METRIC_NAMES
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Path,
+    table: Path,
+    *,
+    device: str = "auto",
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Compare a model's predictions with the target column of a table.
+
+    Args:
+        model: model.safetensors of a run folder.
+        table: CSV or Parquet file with the columns of training, the target among them.
+        device: auto, cpu, cuda or cuda:N.
+        as_json: print one JSON object instead of a table.
+    """
+    metrics = load(model, device).evaluate(table)
+    if as_json:
+        print_json(dict(metrics))
+    else:
+        print_metrics(METRIC_NAMES, {table.name: metrics})
+    return 0

@@ -1,0 +1,163 @@
+"""How a run is followed on stderr: a bar on a terminal, ten lines off one; and what Ctrl-C does to it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+
+from gpu_mlp.cli.console import number
+from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+
+__all__ = ["Interruption", "ProgressBar", "ProgressLines", "progress_for"]
+
+LINES = 10
+
+
+def progress_for(console: Console, metric_name: str) -> Callback:
+    """A bar where the console is a terminal that can redraw a line, else lines."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        return ProgressBar(console, metric_name)
+    return ProgressLines(console, metric_name)
+
+
+def rate(rows_per_second: float) -> str:
+    """Rows per second in about three digits: 950, 12.3k, 1.2M."""
+    for factor, suffix in ((1e6, "M"), (1e3, "k")):
+        if rows_per_second >= factor:
+            return f"{rows_per_second / factor:.3g}{suffix} rows/s"
+    return f"{rows_per_second:.0f} rows/s"
+
+
+def measures(epoch: Epoch, metric_name: str) -> str:
+    """The losses and the metric of an epoch."""
+    parts = [f"loss {number(epoch.loss)}"]
+    if epoch.validation_loss is not None:
+        parts.append(f"validation loss {number(epoch.validation_loss)}")
+    if epoch.validation_metric is not None:
+        parts.append(f"{metric_name} {number(epoch.validation_metric)}")
+    return ", ".join(parts)
+
+
+class ProgressBar(Callback):
+    """Epoch, bar, losses, metric, rows per second and the time that is left."""
+
+    def __init__(self, console: Console, metric_name: str) -> None:
+        self.metric_name = metric_name
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=30)),
+            TextColumn("{task.fields[measures]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            expand=True,
+        )
+
+    def on_train_begin(self, run: RunView) -> None:
+        """Show the bar."""
+        self.task = self.progress.add_task(
+            "", total=run.total_epochs * run.rows, epoch=0, epochs=run.total_epochs, measures="", rate=""
+        )
+        self.progress.start()
+
+    def on_progress(self, run: RunView, rows_done: int) -> None:
+        """Move it within an epoch."""
+        self.progress.update(self.task, completed=len(run.history) * run.rows + rows_done)
+
+    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
+        """Move it and say what the epoch came to."""
+        self.progress.update(
+            self.task,
+            completed=epoch.epoch * run.rows,
+            epoch=epoch.epoch,
+            measures=measures(epoch, self.metric_name),
+            rate=rate(epoch.rows_per_second),
+        )
+
+    def on_train_end(self, run: RunView) -> None:
+        """Leave the bar as it is."""
+        self.progress.stop()
+
+
+class ProgressLines(Callback):
+    """A line for the first epoch, for about every tenth part of the run, and for the last."""
+
+    def __init__(self, console: Console, metric_name: str) -> None:
+        self.console = console
+        self.metric_name = metric_name
+        self.last_shown = 0
+
+    def on_train_begin(self, run: RunView) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
+        """A line where one is due."""
+        tenths, before = (LINES * number // run.total_epochs for number in (epoch.epoch, epoch.epoch - 1))
+        if tenths > before or epoch.epoch == 1:
+            self._line(run, epoch)
+
+    def on_train_end(self, run: RunView) -> None:
+        """The last epoch of a run that stopped early."""
+        if len(run.history) and run.history[-1].epoch != self.last_shown:
+            self._line(run, run.history[-1])
+
+    def _line(self, run: RunView, epoch: Epoch) -> None:
+        self.last_shown = epoch.epoch
+        elapsed = time.monotonic() - self.started
+        left = elapsed / epoch.epoch * (run.total_epochs - epoch.epoch)
+        self.console.print(
+            f"epoch {epoch.epoch}/{run.total_epochs}: {measures(epoch, self.metric_name)}, "
+            f"{rate(epoch.rows_per_second)}, {elapsed:.0f} s, ETA {left:.0f} s"
+        )
+
+
+class Interruption(Callback):
+    """Ctrl-C ends the run after its epoch, so that what was learnt is saved; a second one ends it at once."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.interrupted = False
+        self._told = False
+
+    def __enter__(self) -> Self:
+        self._previous: Any = signal.getsignal(signal.SIGINT)
+        # Only Python's own reaction is replaced, and only the main thread can do it.
+        self._installed = (
+            self._previous is signal.default_int_handler
+            and threading.current_thread() is threading.main_thread()
+        )
+        if self._installed:
+            signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self._previous)
+
+    def on_progress(self, run: RunView, rows_done: int) -> None:
+        """Say what is going on."""
+        if self.interrupted and not self._told:
+            self._told = True
+            self.console.print(
+                "interrupted: finishing the epoch to save what was learnt; "
+                "Ctrl-C again stops at once, without saving"
+            )
+
+    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
+        """Stop where Ctrl-C was pressed."""
+        if self.interrupted:
+            run.stop("interrupted")
