@@ -1,0 +1,60 @@
+# `make train` and `make test` need nothing but python3 (3.11 or newer) and make: each sets up what it needs in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# CuPy with its own CUDA libraries, where a driver shows a GPU; drivers from 580 on speak CUDA 13.
+DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d . -f 1)
+CUDA_EXTRA := $(if $(DRIVER),$(shell [ "$(DRIVER)" -ge 580 ] 2>/dev/null && echo ,cuda13 || echo ,cuda12))
+
+.PHONY: help train test check lint types format bench clean
+
+help:
+	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
+	@echo "make test    set up for development and run the tests (ARGS='-k losses' for some)"
+	@echo "make check   format, lint, strict types and tests, as CI does"
+	@echo "make format  rewrite the files as 'make lint' wants them"
+	@echo "make bench   one training step on this CPU against PyTorch"
+	@echo "make clean   remove .venv and caches"
+
+train: $(VENV)/.ready-train
+	$(BIN)/gpu-mlp train $(or $(ARGS),--demo digits)
+
+test: $(VENV)/.ready-test
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+check: lint types test
+
+lint: $(VENV)/.ready-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready-test
+	$(BIN)/mypy
+
+format: $(VENV)/.ready-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-test
+	$(BIN)/python bench/bench_step.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "gpu_mlp needs Python 3.11 or newer, but $(PYTHON) is not; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Installed again whenever pyproject.toml changes.
+$(VENV)/.ready-train: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[data,plot$(CUDA_EXTRA)]'
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev$(CUDA_EXTRA)]'
+	@touch $@ $(VENV)/.ready-train

@@ -1,0 +1,69 @@
+"""What a result must be read with: when, on which machine, with which versions, at which commit."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["stamp"]
+
+PACKAGES = ("numpy", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x")
+
+
+def stamp() -> dict[str, Any]:
+    """Date, processor, operating system, versions, BLAS libraries and the commit, marked where files differ from it."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **_versions()},
+        "blas": _blas(),
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    """The model's name as Linux gives it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _blas() -> list[str]:
+    """Every BLAS that is loaded, with its kernels and threads."""
+    from threadpoolctl import threadpool_info
+
+    return [
+        f"{info['internal_api']} {info['version']} ({info.get('architecture', '?')}, {info['num_threads']} threads)"
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    ]
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return f"{commit or 'unknown'}{'+changes' if changed else ''}"
