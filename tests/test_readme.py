@@ -1,0 +1,75 @@
+"""The README's examples run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import gpu_mlp
+from gpu_mlp.cli import main
+from gpu_mlp.config import OPTIMIZER_NAMES, SCHEDULE_NAMES
+from gpu_mlp.data import DEMOS
+
+REPOSITORY = Path(gpu_mlp.__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_a_python_block_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code = compile(blocks("python")[number], f"README.md, python block {number + 1}", "exec")
+    exec(code, {"__name__": "readme"})
+    last = float(capsys.readouterr().out.split()[-1 if number else -3])
+    assert last < 0.1  # the loss that it prints
+
+
+def commands() -> list[list[str]]:
+    """Every `gpu-mlp` line, split as a shell does."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("gpu-mlp ")]
+
+
+def test_the_commands_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{x},{x % 7},{'high' if x % 7 > 3 else 'low'}" for x in range(120)]
+    for name in ("table", "test", "new"):
+        Path(f"{name}.csv").write_text("\n".join(["a,b,COLUMN", *rows]), encoding="utf-8")
+    given = commands()
+    assert [command[0] for command in given] == [
+        "train",
+        "train",
+        "predict",
+        "evaluate",
+        "train",
+        "gradcheck",
+        "info",
+    ]
+    for command in given:
+        quick = ["--epochs", "3"] if command[:2] == ["train", "--demo"] else []
+        assert main([*command, *quick]) == 0, (command, capsys.readouterr().err)
+    first, second = (Path(f"runs/table-{n}/model.safetensors") for n in (1, 2))
+    assert gpu_mlp.load(first).network.parameters.flat.tobytes() == (
+        gpu_mlp.load(second).network.parameters.flat.tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [*DEMOS, *OPTIMIZER_NAMES, *SCHEDULE_NAMES, *gpu_mlp.config.ACTIVATION_NAMES]
+)
+def test_what_there_is_is_named(name: str) -> None:
+    assert re.search(rf"\b{re.escape(name)}\b", README)
+
+
+def test_the_files_it_points_to_exist() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (REPOSITORY / target).exists()] == []
