@@ -81,7 +81,7 @@ class LossScratch:
 class PhiloxBuffers:
     """Memory for n random 32-bit numbers drawn four at a time."""
 
-    blocks: Array  # (ceil(n/4),), uint64, constant 0, 1, 2, ...
+    blocks: Array  # (ceil(n/4),), uint64, constant 0, 1, 2, ... or from a later one on
     counters: Sequence[Array]  # four of (ceil(n/4),), uint64
     products: Sequence[Array]  # two of (ceil(n/4),), uint64
     bits: Array  # (ceil(n/4), 4), uint32
@@ -161,11 +161,16 @@ class Ops:
     name: str
     device: str
     xp: Any
+    # How many elements a chain of elementwise passes takes at once, to find them in the cache again.
+    elements_at_once: int
 
     layer_forward: Callable[
         [Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None
     ]
     layer_backward: Callable[[Array, Array, Array, Array, Array, Array, LayerBelow | None], None]
+    # Its two halves, for a step that spreads them differently.
+    parameter_gradients: Callable[[Array, Array, Array, Array, Array], None]
+    hidden_gradients: Callable[[Array, Array, LayerBelow], None]
 
     squared_error: LossPrimitive
     absolute_error: LossPrimitive

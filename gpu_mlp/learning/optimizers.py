@@ -194,6 +194,8 @@ class OptimizerState:
     def __init__(self, ops: Ops, optimizer: Optimizer, parameters: Array) -> None:
         self.optimizer = optimizer
         self.step = 0
+        self._parameters = parameters
+        self._at_once = ops.elements_at_once
         self.arrays: dict[str, Array] = {
             name: ops.xp.zeros_like(parameters) for name in optimizer.state_names
         }
@@ -202,18 +204,28 @@ class OptimizerState:
         self._constants: Mapping[str, float] = optimizer.constants()
         self._update: Callable[..., None] = getattr(ops, optimizer.primitive)
 
-    def update(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
+    def update(self, gradients: Array, learning_rate: float) -> None:
         """One step on all parameters; an L2 penalty is added to `gradients` in place."""
+        self.begin_step()
+        self.update_range(gradients, learning_rate, 0, self._parameters.size)
+
+    def begin_step(self) -> None:
+        """Count the step whose ranges are updated next."""
         self.step += 1
-        self._update(
-            parameters,
-            gradients,
-            self._views,
-            self._scratch,
-            learning_rate=learning_rate,
-            step=self.step,
-            **self._constants,
-        )
+
+    def update_range(self, gradients: Array, learning_rate: float, start: int, stop: int) -> None:
+        """This step on the parameters from `start` to `stop` alone, a cacheful at a time."""
+        for first in range(start, stop, self._at_once):
+            part = slice(first, min(first + self._at_once, stop))
+            self._update(
+                self._parameters[part],
+                gradients[part],
+                [array[part] for array in self._views],
+                self._scratch[part],
+                learning_rate=learning_rate,
+                step=self.step,
+                **self._constants,
+            )
 
 
 def optimizer_from(config: TrainingConfig) -> Optimizer:

@@ -7,6 +7,7 @@ same batches and masks, and a resumed run goes on with the numbers of the uninte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from gpu_mlp.backends.base import Dropout, Ops
 from gpu_mlp.backends.reference import allocate_philox, draw_bits
 
-__all__ = ["allocate_dropouts", "epoch_order", "philox_key"]
+__all__ = ["allocate_dropouts", "epoch_order", "philox_key", "rows_of_dropout"]
 
 # The stream's second word: dropout uses the layer's number, epoch order one above all layers.
 EPOCH_ORDER_STREAM = 2**31
@@ -33,7 +34,13 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray[Any, np.dtype[np
 
 
 def allocate_dropouts(
-    ops: Ops, layer_sizes: Sequence[int], batch: int, dtype: Any, *, rate: float, seed: int
+    ops: Ops,
+    layer_sizes: Sequence[int],
+    rows: int,
+    dtype: Any,
+    *,
+    rate: float,
+    seed: int,
 ) -> list[Dropout | None]:
     """Dropout of every hidden layer with its memory, or None for each where the rate is 0."""
     xp = ops.xp
@@ -44,9 +51,20 @@ def allocate_dropouts(
             rate=rate,
             key=philox_key(seed),
             layer=layer,
-            kept=xp.empty((batch, width), dtype),
-            multiplier=xp.empty((batch, width), dtype),
-            scratch=allocate_philox(xp, batch * width),
+            kept=xp.empty((rows, width), dtype),
+            multiplier=xp.empty((rows, width), dtype),
+            scratch=allocate_philox(xp, rows * width),
         )
         for layer, width in enumerate(layer_sizes[1:-1])
     ]
+
+
+def rows_of_dropout(ops: Ops, whole: Dropout, rows: slice) -> Dropout:
+    """The same masks for some rows of the batch, the first a multiple of 4: views of its memory, own scratch."""
+    width = whole.kept.shape[1]
+    return replace(
+        whole,
+        kept=whole.kept[rows],
+        multiplier=whole.multiplier[rows],
+        scratch=allocate_philox(ops.xp, (rows.stop - rows.start) * width, first=rows.start * width),
+    )

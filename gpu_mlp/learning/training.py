@@ -276,13 +276,12 @@ class _Run:
 
     def _report_divergence(self, number: int, order: Array, at: int, losses: np.ndarray[Any, Any]) -> None:
         """Repeat the epoch, which is deterministic, up to the step whose loss was not finite; look at its layers."""
-        ops = self.network.ops
         value = float(losses[at])
         self._restore_epoch_start(number)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             self._steps(number, order, at + 1)
-        batch = self.step.memory_for(min(self.step.batch_size, self.rows - at * self.step.batch_size))
-        finite = [bool(ops.xp.isfinite(f).all()) for f in batch.trace.f]
+        _, room = self.step.room_for(min(self.step.batch_size, self.rows - at * self.step.batch_size))
+        finite = room.finite_layers()
         self._restore_epoch_start(number)
         step = (number - 1) * self.steps_per_epoch + at + 1
         layer = finite.index(False) if False in finite else None

@@ -9,7 +9,7 @@ from typing import Any
 from gpu_mlp.backends.base import Array, Dropout, LayerScratch, Ops
 from gpu_mlp.network.parameters import ParameterBuffer
 
-__all__ = ["Trace", "allocate_trace", "forward"]
+__all__ = ["Trace", "allocate_scratch", "allocate_trace", "forward"]
 
 
 @dataclass
@@ -49,14 +49,19 @@ def allocate_trace(
     """
     xp = ops.xp
     widths = layer_sizes[1:]
-    values = xp.empty(batch * max(widths), dtype)  # one temporary, shared by all layers
-    ones = xp.ones(batch, dtype)
     return Trace(
         f=[xp.empty((batch, width), dtype) for width in widths],
         h=[xp.empty((batch, width), dtype) for width in (0, *widths[:-1])],
-        scratch=[LayerScratch(values[: batch * width].reshape(batch, width), ones) for width in widths],
+        scratch=allocate_scratch(ops, widths, batch, dtype),
         dropouts=list(dropouts) if dropouts is not None else [None] * (len(widths) - 1),
     )
+
+
+def allocate_scratch(ops: Ops, widths: Sequence[int], batch: int, dtype: Any) -> list[LayerScratch]:
+    """Memory for what passes by: one temporary, shared by all layers."""
+    values = ops.xp.empty(batch * max(widths), dtype)
+    ones = ops.xp.ones(batch, dtype)
+    return [LayerScratch(values[: batch * width].reshape(batch, width), ones) for width in widths]
 
 
 def forward(ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace) -> None:

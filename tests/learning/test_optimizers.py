@@ -138,7 +138,7 @@ def test_fifty_steps_follow_torch_optim(ops: Ops, name: str) -> None:
         for tensor, gradient in zip(tensors, layers(ops, computed), strict=True):
             tensor.grad = torch.tensor(gradient)
         rate = factor * optimizer.learning_rate
-        state.update(net.parameters.flat, computed.flat, rate)
+        state.update(computed.flat, rate)
         reference.param_groups[0]["lr"] = rate
         reference.step()
     for mine, theirs, before in zip(layers(ops, net), tensors, start, strict=True):
@@ -209,7 +209,7 @@ def test_fifty_steps_follow_the_formula_where_torch_has_none(
         computed = gradients().flat
         rate = factor * optimizer.learning_rate
         theta = theta - rate * rule(theta, np.array(ops.to_host(computed)), count)
-        state.update(net.parameters.flat, computed, rate)
+        state.update(computed, rate)
         np.testing.assert_allclose(ops.to_host(net.parameters.flat), theta, rtol=1e-12, atol=1e-13)
     assert_padding_is_zero(ops, net, net.parameters.flat, "the parameters")
     for what, array in state.arrays.items():
@@ -230,7 +230,7 @@ def test_float32_stays_close_to_float64(optimizer: Optimizer) -> None:
         flat = start.astype(dtype)
         state = OptimizerState(ops, optimizer, flat)
         for gradient in gradients:
-            state.update(flat, gradient.astype(dtype), optimizer.learning_rate)
+            state.update(gradient.astype(dtype), optimizer.learning_rate)
         assert flat.dtype == dtype
         assert all(array.dtype == dtype for array in state.arrays.values())
         results.append(flat)

@@ -46,7 +46,7 @@ def first_bad_step(net: Network, x: Array, y: Array, config: TrainingConfig) -> 
             for at in range(0, len(x), config.batch_size):
                 index = order[at : at + config.batch_size]
                 if not np.isfinite(float(step(x[index], y[index]))):
-                    finite = [np.isfinite(f).all() for f in step.memory_for(len(index)).trace.f]
+                    finite = step.room_for(len(index))[1].finite_layers()
                     return step.optimizer.step, finite.index(False) if False in finite else None
     raise AssertionError("it did not diverge")
 

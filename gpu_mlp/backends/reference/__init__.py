@@ -5,6 +5,7 @@ At once the NumPy backend, the plain CuPy backend, and the oracle that kernels a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ def reference_ops(
     to_device: Callable[[Any], Array],
     to_host: Callable[[Array], np.ndarray[Any, Any]],
     synchronize: Callable[[], None],
+    elements_at_once: int = sys.maxsize,
 ) -> Ops:
     """All primitives written with the functions of `xp`, which is `numpy` or a module like it."""
     activations = bind_activations(xp, erf)
@@ -37,8 +39,11 @@ def reference_ops(
         name=name,
         device=device,
         xp=xp,
+        elements_at_once=elements_at_once,
         layer_forward=partial(layers.layer_forward, xp, activations),
         layer_backward=partial(layers.layer_backward, xp, activations),
+        parameter_gradients=partial(layers.parameter_gradients, xp),
+        hidden_gradients=partial(layers.hidden_gradients, xp, activations),
         **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
         **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
         clip_global_norm=partial(optimizers.clip_global_norm, xp),

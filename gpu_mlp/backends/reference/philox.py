@@ -18,11 +18,11 @@ KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 LOW_32_BITS = 0xFFFFFFFF
 
 
-def allocate_philox(xp: Any, count: int) -> PhiloxBuffers:
-    """Memory for drawing `count` numbers."""
+def allocate_philox(xp: Any, count: int, first: int = 0) -> PhiloxBuffers:
+    """Memory for drawing `count` numbers of a stream from number `first` on, a multiple of 4."""
     blocks = -(-count // 4)
     return PhiloxBuffers(
-        blocks=xp.arange(blocks, dtype=xp.uint64),
+        blocks=xp.arange(first // 4, first // 4 + blocks, dtype=xp.uint64),
         counters=[xp.empty(blocks, xp.uint64) for _ in range(4)],
         products=[xp.empty(blocks, xp.uint64) for _ in range(2)],
         bits=xp.empty((blocks, 4), xp.uint32),
@@ -33,7 +33,7 @@ def draw_bits(xp: Any, buffers: PhiloxBuffers, key: tuple[int, int], stream: tup
     """Fill `buffers.bits` with the numbers of counters (block low, block high, stream[0], stream[1]).
 
     Key and stream are pairs of 32-bit words; a stream holds 2^66 numbers. Returns the (blocks, 4) array of
-    uint32, in which number i of the stream stands at flat position i.
+    uint32, in which number i of the stream, counted from the first that is drawn, stands at flat position i.
     """
     c0, c1, c2, c3 = buffers.counters
     p0, p1 = buffers.products

@@ -24,48 +24,27 @@ UFUNC_BUFFER_ELEMENTS = 2048
 
 
 class LayerwiseStep:
-    """All memory for steps of exactly `batch` rows, and the step: nothing is allocated after construction."""
+    """All memory for steps of exactly `rows` rows, and the step: nothing is allocated after construction."""
 
     def __init__(
         self,
         network: Network,
         loss: Loss,
         gradients: ParameterBuffer,
-        batch: int,
+        rows: int,
         *,
         dropout: float,
         seed: int,
     ) -> None:
         ops, sizes, dtype = network.ops, network.layer_sizes, network.dtype
-        xp = ops.xp
         self.network = network
-        self.dropouts = allocate_dropouts(ops, sizes, batch, dtype, rate=dropout, seed=seed)
-        self.trace = allocate_trace(ops, sizes, batch, dtype, dropouts=self.dropouts)
-        self.gradients = allocate_gradients(ops, gradients, batch, dtype, traced=False)
-        self.loss: Array = xp.zeros((), dtype)
-        self.equal_share: Array = xp.full(batch, 1.0 / batch, dtype)
+        self.dropouts = allocate_dropouts(ops, sizes, rows, dtype, rate=dropout, seed=seed)
+        self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts)
+        self.gradients = allocate_gradients(ops, gradients, rows, dtype, traced=False)
+        self.loss: Array = ops.xp.zeros((), dtype)
         self._loss_primitive: Callable[..., None] = getattr(ops, loss.name)
         self._loss_parameters = loss.parameters
-        self._loss_scratch = allocate_loss_scratch(ops, batch, sizes[-1], dtype)
-        # For steps that gather their rows from a larger table.
-        self.x: Array = xp.empty((batch, sizes[0]), dtype)
-        self._targets: Array | None = None
-        self.weights: Array = xp.empty(batch, dtype)
-        self._share: Array = xp.empty(batch, dtype)
-        self._total: Array = xp.empty((), dtype)
-
-    def targets_like(self, y: Array) -> Array:
-        """Memory for the batch's targets: labels (B,) or (B, O), as the table y has them."""
-        if self._targets is None or self._targets.ndim != y.ndim:
-            self._targets = self.network.ops.xp.empty((len(self.x), *y.shape[1:]), y.dtype)
-        return self._targets
-
-    def shares(self, weights: Array | None) -> Array:
-        """Every row's share of the mean loss."""
-        if weights is None:
-            return self.equal_share
-        self.network.ops.row_shares(weights, self._total, self._share)
-        return self._share
+        self._loss_scratch = allocate_loss_scratch(ops, rows, sizes[-1], dtype)
 
     def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
         """Forward, loss and backward: fills `loss` and the gradient buffer."""
@@ -97,6 +76,10 @@ class LayerwiseStep:
             self.compute_gradients(x, y, share, optimizer.step)
             if clip is not None:
                 clip(self.gradients.flat)
-            optimizer.update(self.network.parameters.flat, self.gradients.flat, learning_rate)
+            optimizer.update(self.gradients.flat, learning_rate)
         finally:
             np.setbufsize(previous)
+
+    def finite_layers(self) -> list[bool]:
+        """For every layer k, whether the last step's pre-activations f_k were all finite."""
+        return [bool(self.network.ops.xp.isfinite(f).all()) for f in self.trace.f]

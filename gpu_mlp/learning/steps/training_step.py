@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import LARGEST_SEED, Loss, check_range
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
+from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
+from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.losses import to_targets, to_weights
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
 __all__ = ["TrainingStep"]
+
+
+# What a batch of one size has: its rows, and the step that fits the machine and the size.
+Room: TypeAlias = tuple[Batch, LayerwiseStep | ThreadedStep]
 
 
 class TrainingStep:
@@ -60,7 +66,7 @@ class TrainingStep:
         self._clip = None if clip_norm is None else self._clip_gradients
         self._dropout, self._seed = dropout, seed
         self._gradients = ParameterBuffer(ops, network.parameters.layout, network.dtype)
-        self._rooms: dict[int, LayerwiseStep] = {batch_size: self._room(batch_size)}
+        self._rooms: dict[int, Room] = {batch_size: self._room(batch_size)}
 
     @property
     def gradients(self) -> ParameterBuffer:
@@ -73,8 +79,8 @@ class TrainingStep:
         Raises ShapeError where a shape or a type does not fit.
         """
         x, y, weights = self._checked(x, y, sample_weight)
-        room = self.memory_for(len(x))
-        room.run(x, y, room.shares(weights), self.optimizer, self.learning_rate, self._clip)
+        batch, room = self.room_for(len(x))
+        room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
         return room.loss.copy()
 
     def run_rows(self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array) -> None:
@@ -82,36 +88,32 @@ class TrainingStep:
 
         Writes the loss into loss ().
         """
-        room = self.memory_for(len(index))
-        ops = self.network.ops
-        ops.gather_rows(x, index, room.x)
-        batch_y = room.targets_like(y)
-        ops.gather_rows(y, index, batch_y)
-        share = room.equal_share
-        if weights is not None:
-            ops.gather_rows(weights, index, room.weights)
-            share = room.shares(room.weights)
-        room.run(room.x, batch_y, share, self.optimizer, self.learning_rate, self._clip)
+        batch, room = self.room_for(len(index))
+        x, y, weights = batch.gather(x, y, weights, index)
+        room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
         loss[...] = room.loss
 
-    def memory_for(self, batch: int) -> LayerwiseStep:
-        """The memory of a step of `batch` rows, made when first needed."""
-        room = self._rooms.get(batch)
+    def room_for(self, rows: int) -> Room:
+        """The memory and the step of a batch of `rows` rows, made when first needed."""
+        room = self._rooms.get(rows)
         if room is None:
-            if batch > self.batch_size:
+            if rows > self.batch_size:
                 raise ShapeError(
-                    f"a batch has {batch} rows, but batch_size is {self.batch_size}; "
+                    f"a batch has {rows} rows, but batch_size is {self.batch_size}; "
                     "make it that large, or cut the batch"
                 )
-            if batch == 0:
+            if rows == 0:
                 raise ShapeError("a batch has no rows; give at least one")
-            room = self._rooms[batch] = self._room(batch)
+            room = self._rooms[rows] = self._room(rows)
         return room
 
-    def _room(self, batch: int) -> LayerwiseStep:
-        return LayerwiseStep(
-            self.network, self.loss, self._gradients, batch, dropout=self._dropout, seed=self._seed
-        )
+    def _room(self, rows: int) -> Room:
+        network, threads = self.network, threads_for(self.network, rows)
+        batch = Batch(network.ops, network.layer_sizes, rows, network.dtype)
+        what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
+        if threads > 1:
+            return batch, ThreadedStep(network, self.loss, self._gradients, rows, threads=threads, **what)
+        return batch, LayerwiseStep(network, self.loss, self._gradients, rows, **what)
 
     def _clip_gradients(self, flat: Array) -> None:
         assert self.clip_norm is not None

@@ -185,7 +185,7 @@ def test_numpys_buffer_size_is_as_it_was_after_a_step() -> None:
         assert np.getbufsize() == users
         step.network.ops = None  # type: ignore[assignment]
         with pytest.raises(AttributeError):
-            step.memory_for(4).run(None, None, None, step.optimizer, 0.1, None)  # type: ignore[arg-type]
+            step.room_for(4)[1].run(None, None, None, step.optimizer, 0.1, None)  # type: ignore[arg-type]
         assert np.getbufsize() == users
     finally:
         np.setbufsize(before)
