@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpu_mlp import errors
     from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
     from gpu_mlp.files.model_file import load, save
-    from gpu_mlp.fit_table import fit_table
+    from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback, Epoch, History
     from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
     from gpu_mlp.learning.steps import TrainingStep
@@ -48,7 +48,7 @@ _HOMES = {
     "TrainingConfig": "gpu_mlp.config",
     "TrainingStep": "gpu_mlp.learning.steps",
     "check_gradients": "gpu_mlp.network.gradient_check",
-    "fit_table": "gpu_mlp.fit_table",
+    "fit_table": "gpu_mlp.fitting",
     "load": "gpu_mlp.files.model_file",
     "save": "gpu_mlp.files.model_file",
     "train": "gpu_mlp.learning.training",

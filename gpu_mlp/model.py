@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.backends.numpy_backend import to_host_array
+from gpu_mlp.backends.numpy_backend import numpy_ops, to_host_array
 from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 from gpu_mlp.config import Loss
 from gpu_mlp.data import Preparation, Table, Target, read_table
 from gpu_mlp.errors import ConfigError, DataError, ShapeError
+from gpu_mlp.network.losses import check_targets, to_targets
 from gpu_mlp.network.network import Network
 
 __all__ = ["CLASSIFICATION_LOSSES", "METRIC_NAMES", "Model", "link"]
@@ -139,7 +140,8 @@ class Model:
         Classification: accuracy, balanced_accuracy, macro_f1, log_loss and, for two classes that both
             occur, roc_auc.
         Regression, in the target's own units: rmse, mae and, for more than one row, r2.
-        Raises DataError where the target is missing or holds what training did not have.
+        Raises DataError where the target is missing or holds what training did not have, and ShapeError for a
+        y that does not fit.
         """
         table = self._read(source)
         outputs = self._outputs(table)
@@ -208,7 +210,7 @@ class Model:
         if self.target is None:
             if y is None:
                 raise DataError("this model has no target column; give the labels or values as y")
-            return to_host_array(y)
+            return self._bare_targets(y)
         if y is not None:
             y = y if isinstance(y, (list, tuple)) or hasattr(y, "to_numpy") else to_host_array(y)
             table = read_table({self.target.name: y}, as_text=self.target.text_names)
@@ -216,6 +218,20 @@ class Model:
             raise DataError("an array has no target column; give the labels or values as y")
         encoded = self.target.encode(table)
         return encoded if self.task == "classification" else self.target.decode_values(encoded)
+
+    def _bare_targets(self, y: Any) -> NDArray[Any]:
+        """Labels (N,) or values (N,) or (N, O) without a target column; ShapeError where `train` would refuse."""
+        ops, outputs = numpy_ops(), self.network.layer_sizes[-1]
+        expected = to_targets(ops, self.loss, y, outputs=outputs, dtype=np.float64)
+        check_targets(ops, self.loss, expected, outputs=outputs)
+        if self.task == "classification" and not self._multi_label:
+            labels = expected.reshape(len(expected), -1)
+            if labels.shape[1] > 1 or not np.equal(labels, np.round(labels)).all():
+                raise ShapeError(
+                    "the targets are probabilities, but metrics need labels; give one label a row"
+                )
+            return labels[:, 0].astype(np.int64)
+        return expected[:, 0] if outputs == 1 else expected
 
 
 def _classification_metrics(labels: NDArray[Any], probabilities: Floats) -> dict[str, float]:

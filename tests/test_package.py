@@ -27,7 +27,7 @@ ROOMS = (
     "learning",
     "data",
     "model",
-    "fit_table",
+    "fitting",
     "files",
     "estimators",
     "telemetry",
@@ -101,6 +101,13 @@ def test_type_checkers_and_python_find_the_names_in_the_same_homes() -> None:
     }
     modules = {name: home.rpartition(".")[0] for name, home in gpu_mlp._MODULES.items()}
     assert seen == gpu_mlp._HOMES | modules
+
+
+def test_no_module_has_the_name_of_what_lies_in_one() -> None:
+    """Importing `gpu_mlp.name` binds the module to `gpu_mlp.name`, whatever stood there."""
+    modules = {name for name, _ in modules_of(PACKAGE)}
+    assert {"model", "errors"} <= modules
+    assert not modules & set(gpu_mlp._HOMES)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
@@ -17,7 +19,7 @@ from gpu_mlp.cli.info import info
 from gpu_mlp.cli.predict import predict
 from gpu_mlp.cli.settings import fill_settings
 from gpu_mlp.cli.train import train
-from gpu_mlp.cli.usage import usage_sentence
+from gpu_mlp.cli.usage import check_whole_numbers, usage_sentence
 from gpu_mlp.errors import DeviceError, DivergenceError, GpuMlpError
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "main"]
@@ -42,11 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except BrokenPipeError:
+        lost = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)] or [sys.stdout]
+        for stream in lost:  # so that Python does not try once more at its end
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # Whoever read the results has seen enough; without stderr the command stopped before its end.
+        return FAILED if sys.stderr in lost else DONE
     return code
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    """Whether the stream is a pipe whose reader is gone; False where that cannot be asked."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+    except (AttributeError, OSError, ValueError):  # no such system call, or no such file
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _run(argv: list[str]) -> int:
@@ -94,8 +109,9 @@ def _app() -> App:
         version=__version__,
         version_format="plaintext",
         suppress_keyboard_interrupt=False,
+        config=check_whole_numbers,
     )
-    training = App(name="train", config=fill_settings)
+    training = App(name="train", config=(fill_settings, check_whole_numbers))
     training.default(train)
     app.command(training)
     for command in (predict, evaluate, gradcheck, info):

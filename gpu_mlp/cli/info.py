@@ -98,7 +98,7 @@ def _blas() -> list[dict[str, Any]]:
     if find_spec("threadpoolctl") is None:
         return []
     import numpy.linalg  # noqa: F401
-    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_info
 
     keys = ("internal_api", "version", "num_threads")
     return [

@@ -18,6 +18,8 @@ from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
 __all__ = ["Interruption", "ProgressBar", "ProgressLines", "progress_for"]
 
 LINES = 10
+# Columns of a terminal from which everything is shown, and below which neither bar nor rate fits.
+WIDE, NARROW = 110, 72
 
 
 def progress_for(console: Console, metric_name: str) -> Callback:
@@ -35,32 +37,40 @@ def rate(rows_per_second: float) -> str:
     return f"{rows_per_second:.0f} rows/s"
 
 
-def measures(epoch: Epoch, metric_name: str) -> str:
-    """The losses and the metric of an epoch."""
+def measures(epoch: Epoch, metric_name: str, *, validation_loss: bool = True) -> str:
+    """The losses and the metric of an epoch; the validation loss only where there is room for it."""
     parts = [f"loss {number(epoch.loss)}"]
-    if epoch.validation_loss is not None:
+    if validation_loss and epoch.validation_loss is not None:
         parts.append(f"validation loss {number(epoch.validation_loss)}")
     if epoch.validation_metric is not None:
         parts.append(f"{metric_name} {number(epoch.validation_metric)}")
     return ", ".join(parts)
 
 
+def _column(text: str) -> TextColumn:
+    return TextColumn(text, table_column=Column(no_wrap=True))
+
+
 class ProgressBar(Callback):
-    """Epoch, bar, losses, metric, rows per second and the time that is left."""
+    """Epoch, bar, losses, metric, rows per second and the time that is left; less of it on a narrow terminal."""
 
     def __init__(self, console: Console, metric_name: str) -> None:
         self.metric_name = metric_name
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+        self.wide = console.width >= WIDE
+        columns = [
+            _column("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=30)),
-            TextColumn("{task.fields[measures]}", table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=console,
-            expand=True,
-        )
+            _column("{task.fields[measures]}"),
+            _column("{task.fields[rate]}"),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _column("ETA"),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        ]
+        if not self.wide:
+            del columns[4]
+        if console.width < NARROW:
+            del columns[3], columns[1]
+        self.progress = Progress(*columns, console=console, expand=True)
 
     def on_train_begin(self, run: RunView) -> None:
         """Show the bar."""
@@ -79,7 +89,7 @@ class ProgressBar(Callback):
             self.task,
             completed=epoch.epoch * run.rows,
             epoch=epoch.epoch,
-            measures=measures(epoch, self.metric_name),
+            measures=measures(epoch, self.metric_name, validation_loss=self.wide),
             rate=rate(epoch.rows_per_second),
         )
 

@@ -64,7 +64,9 @@ DEMO_SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "hidden": "64,64",
         "epochs": 200,
         "batch-size": 64,
+        "optimizer": "adamw",
         "learning-rate": 1e-2,
+        "weight-decay": 0.1,
         "schedule": "cosine",
     },
 }
@@ -118,14 +120,14 @@ def read_config(path: Path, known: list[str]) -> dict[str, Any]:
 
 
 def _check_ranges(shown: str, values: dict[str, Any]) -> None:
-    """Refuse a training setting out of range here, where the file that holds it is known."""
-    numbers = {
-        field.name: values[field.name.replace("_", "-")]
-        for field in fields(TrainingConfig)
-        if isinstance(values.get(field.name.replace("_", "-")), (bool, int, float))
-    }
+    """Refuse a training setting that is unknown or out of range here, where the file that holds it is known."""
+    given: dict[str, Any] = {}
+    for field in fields(TrainingConfig):
+        value = values.get(field.name.replace("_", "-"))
+        if isinstance(value, (bool, int, float)) or (isinstance(value, str) and field.type == "str"):
+            given[field.name] = value
     try:
-        TrainingConfig(**numbers)
+        TrainingConfig(**given)
     except ConfigError as error:
         raise ConfigError(f"{shown}: {error}") from None
 

@@ -20,7 +20,7 @@ from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.run_folder import check_destination, next_free, write_run
 from gpu_mlp.files.toml import TomlValue
-from gpu_mlp.fit_table import FitPlan, FitResult, plan_fit
+from gpu_mlp.fitting import FitPlan, FitResult, plan_fit
 from gpu_mlp.model import METRIC_NAMES
 
 __all__ = ["train"]

@@ -7,20 +7,23 @@ from types import NoneType
 from typing import Any, get_args
 
 from cyclopts import (
+    App,
+    Argument,
     ArgumentCollection,
     CoercionError,
     CycloptsError,
     MissingArgumentError,
     RepeatArgumentError,
+    Token,
     UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
 
 from gpu_mlp.data.messages import listed, quoted
-from gpu_mlp.errors import did_you_mean
+from gpu_mlp.errors import ConfigError, did_you_mean
 
-__all__ = ["flag_names", "usage_sentence"]
+__all__ = ["check_whole_numbers", "flag_names", "usage_sentence"]
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -38,6 +41,8 @@ def usage_sentence(error: CycloptsError, argv: Sequence[str]) -> str:
             return f"{command} has no flag {shown_flag(name)}{hint}"
         case UnknownCommandError():
             given = (error.unused_tokens or list(argv))[0]
+            if given.startswith("-"):
+                return f"{command} has no flag {shown_flag(given.partition('=')[0])}; {see}"
             commands = [name for name in (error.app or ()) if not name.startswith("-")]
             return f"there is no command {quoted(given)}{did_you_mean(given, commands)}"
         case CoercionError() if error.token is not None:
@@ -67,12 +72,30 @@ def flag_names(arguments: ArgumentCollection) -> list[str]:
     ]
 
 
+def check_whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 1.5 where a whole number is wanted, which cyclopts would round; a `config` of cyclopts."""
+    for argument in arguments:
+        for token in argument.tokens if _scalar(argument.hint) is int else ():
+            if "." in token.value and _is_fraction(token.value):
+                raise ConfigError(_kind_sentence(token, argument, int))
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except ValueError:  # no number at all, refused by cyclopts
+        return False
+
+
 def _coercion_sentence(error: CoercionError) -> str:
     token, argument = error.token, error.argument
     assert token is not None
-    wanted = KINDS.get(
-        _scalar(argument.hint if argument is not None else error.target_type), "something else"
-    )
+    return _kind_sentence(token, argument, error.target_type if argument is None else argument.hint)
+
+
+def _kind_sentence(token: Token, argument: Argument | None, hint: Any) -> str:
+    """Where a value of the wrong kind stands, and what it must be."""
+    wanted = KINDS.get(_scalar(hint), "something else")
     name = token.keyword or (argument.name if argument is not None else "the argument")
     where = ""
     if token.source not in ("", "cli"):

@@ -29,7 +29,7 @@ from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterLayout
 
-__all__ = ["FORMAT_VERSION", "load", "save", "write_atomically"]
+__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "write_atomically"]
 
 FORMAT = "gpu_mlp"
 FORMAT_VERSION = 1
@@ -43,6 +43,22 @@ def save(model: Model, path: str | Path) -> None:
     Raises ModelFileError where the file cannot be written or the model's metadata are not plain data.
     """
     path = Path(path)
+    content = encode_model(model, path)
+    try:
+        write_atomically(path, content)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ModelFileError(
+            f"{shown_path(path)} cannot be written ({reason}); "
+            "choose a path in a folder that exists and can be written to"
+        ) from None
+
+
+def encode_model(model: Model, path: Path) -> bytes:
+    """The bytes of the file that `save` writes to `path`.
+
+    Raises ModelFileError where the model's metadata are not plain data.
+    """
     network = model.network
     tensors = {}
     for k, (omega, beta) in enumerate(zip(network.weights, network.biases, strict=True)):
@@ -58,14 +74,9 @@ def save(model: Model, path: str | Path) -> None:
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "model": document}
     metadata["sha256"] = _checksum(tensors, metadata)
     try:
-        write_atomically(path, encode(tensors, metadata))
+        return encode(tensors, metadata)
     except FormatError as error:
         raise ModelFileError(f"{shown_path(path)} {error}") from None
-    except OSError as error:
-        raise ModelFileError(
-            f"{shown_path(path)} cannot be written ({error.strerror}); "
-            "choose a path in a folder that exists and can be written to"
-        ) from None
 
 
 def load(path: str | Path, device: str = "auto") -> Model:
@@ -93,7 +104,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write under a temporary name in the same folder, then rename: no reader ever sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -6,14 +6,14 @@ import csv
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from gpu_mlp.data.messages import shown_path
+from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import RunFolderError
-from gpu_mlp.files.model_file import save
+from gpu_mlp.files.model_file import encode_model, write_atomically
 from gpu_mlp.files.toml import TomlValue, dump_toml
 from gpu_mlp.learning.callbacks import History
 from gpu_mlp.model import Model
@@ -27,7 +27,16 @@ CONFIG_COMMENT = "gpu-mlp train --config config.toml repeats this run; flags win
 
 def check_destination(destination: Path) -> None:
     """Raise RunFolderError where a run folder cannot be made at `destination`; asked before training."""
-    if os.path.lexists(destination):
+    try:
+        os.lstat(destination)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long or no name at all
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise RunFolderError(
+            f"{shown_path(destination)} cannot be made ({reason}); choose another --out"
+        ) from None
+    else:
         raise RunFolderError(f"{shown_path(destination)} already exists; choose another --out or remove it")
     parent = next(folder for folder in destination.absolute().parents if os.path.lexists(folder))
     if not parent.is_dir():
@@ -62,14 +71,16 @@ def write_run(
 
     The names of the files in it come back: model.safetensors, history.csv, config.toml with the settings, and
     loss.png where matplotlib is installed. Raises RunFolderError, and leaves nothing behind, where it
-    cannot be written or the destination exists by now.
+    cannot be written or the destination exists by now, and ModelFileError where the model's metadata are not
+    plain data.
     """
     check_destination(destination)
+    content = encode_model(model, destination / "model.safetensors")
     made = [folder for folder in destination.absolute().parents if not folder.exists()]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _Unfinished(destination) as folder:
-            save(model, folder / "model.safetensors")
+        with _unfinished(destination) as folder:
+            write_atomically(folder / "model.safetensors", content)
             _write_history(history, folder / "history.csv")
             config = dump_toml(settings, CONFIG_COMMENT)
             (folder / "config.toml").write_text(config, encoding="utf-8")
@@ -91,22 +102,18 @@ def write_run(
     return names
 
 
-class _Unfinished:
+@contextmanager
+def _unfinished(destination: Path) -> Iterator[Path]:
     """A temporary folder beside the destination that is gone at the end unless it was renamed."""
-
-    def __init__(self, destination: Path) -> None:
-        self.destination = destination
-
-    def __enter__(self) -> Path:
-        prefix = f".{self.destination.name[:100]}."
-        self.folder = Path(tempfile.mkdtemp(dir=self.destination.parent, prefix=prefix, suffix=".tmp"))
+    prefix = f".{destination.name[:50]}."
+    folder = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix, suffix=".tmp"))
+    try:
         umask = os.umask(0)
         os.umask(umask)
-        self.folder.chmod(0o777 & ~umask)  # mkdtemp's folder is for its owner alone
-        return self.folder
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        folder.chmod(0o777 & ~umask)  # mkdtemp's folder is for its owner alone
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -92,7 +92,9 @@ def read(path: Path) -> Container:
 def parse_json(text: str | bytes, what: str) -> Any:
     """A JSON document in which no key occurs twice and every number is finite. Raises FormatError."""
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+        )
     except FormatError:
         raise
     except (ValueError, RecursionError) as error:
@@ -107,6 +109,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         raise FormatError("is damaged: a name occurs twice in its header; train the model again")
     return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # as 1e999
+        raise ValueError(text)
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -131,8 +140,11 @@ def _container(text: bytes, data: bytes) -> Container:
             continue
         count, item = math.prod(shape), DTYPES[dtype].itemsize
         if stop - start != count * item:
-            _damaged(f"tensor {name!r:.60} of shape {shape} and type {dtype} has {stop - start} bytes")
-        tensors[name] = np.frombuffer(data, DTYPES[dtype], count, start).reshape(shape)
+            _damaged(f"tensor {name!r:.60} of shape {shape!s:.60} and type {dtype} has {stop - start} bytes")
+        try:
+            tensors[name] = np.frombuffer(data, DTYPES[dtype], count, start).reshape(shape)
+        except (ValueError, OverflowError):  # too many axes, or one too long beside one of 0
+            _damaged(f"tensor {name!r:.60} has a shape that no array can have")
     ends = [0, *(stop for _, stop in sorted(spans))]
     if [start for start, _ in sorted(spans)] != ends[:-1] or ends[-1] != len(data):
         _damaged("its tensors do not fill it without gaps")

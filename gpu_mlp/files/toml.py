@@ -14,7 +14,10 @@ ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def dump_toml(values: Mapping[str, TomlValue], comment: str = "") -> str:
-    """One `key = value` a line that `tomllib` reads back equal, after the lines of a comment."""
+    """One `key = value` a line that `tomllib` reads back equal, after the lines of a comment.
+
+    Only a lone surrogate, which no UTF-8 text can hold, becomes U+FFFD.
+    """
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [f"{_key(key)} = {_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
@@ -29,7 +32,9 @@ def _value(value: TomlValue) -> str:
         return _string(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):
+        return repr(float(value))  # NumPy's float64 is one, and spells itself otherwise
+    if isinstance(value, int):
         return repr(value)
     return f"[{', '.join(_value(item) for item in value)}]"
 
@@ -39,6 +44,8 @@ def _string(text: str) -> str:
 
 
 def _escaped(letter: str) -> str:
+    if 0xD800 <= ord(letter) <= 0xDFFF:  # half a character, as of a file name that is not UTF-8: not in TOML
+        return "\ufffd"
     if ord(letter) >= 32 and ord(letter) != 127:
         return letter
     return f"\\u{ord(letter):04x}"
