@@ -62,6 +62,7 @@ class LayerScratch:
     """Memory that a layer's primitives may overwrite, beside one constant."""
 
     values: Array  # (B, D), the compute type
+    mask: Array  # (B, D), bool
     ones: Array  # (B,), constant 1: a sum over the batch is a product with it
 
 
@@ -168,9 +169,6 @@ class Ops:
         [Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None
     ]
     layer_backward: Callable[[Array, Array, Array, Array, Array, Array, LayerBelow | None], None]
-    # Its two halves, for a step that spreads them differently.
-    parameter_gradients: Callable[[Array, Array, Array, Array, Array], None]
-    hidden_gradients: Callable[[Array, Array, LayerBelow], None]
 
     squared_error: LossPrimitive
     absolute_error: LossPrimitive

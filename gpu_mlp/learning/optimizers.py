@@ -149,8 +149,8 @@ class Adam(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The mean and the mean square of the gradient."""
-        return ("mean", "mean_square")
+        """The decayed sums of the gradient and of its square: Adam's averages over 1 - beta1 and 1 - beta2."""
+        return ("decayed_sum", "decayed_sum_of_squares")
 
     def own_constants(self) -> dict[str, float]:
         """beta1, beta2, epsilon"""

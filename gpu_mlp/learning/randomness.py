@@ -7,7 +7,6 @@ same batches and masks, and a resumed run goes on with the numbers of the uninte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from gpu_mlp.backends.base import Dropout, Ops
 from gpu_mlp.backends.reference import allocate_philox, draw_bits
 
-__all__ = ["allocate_dropouts", "epoch_order", "philox_key", "rows_of_dropout"]
+__all__ = ["allocate_dropouts", "epoch_order", "philox_key"]
 
 # The stream's second word: dropout uses the layer's number, epoch order one above all layers.
 EPOCH_ORDER_STREAM = 2**31
@@ -41,8 +40,12 @@ def allocate_dropouts(
     *,
     rate: float,
     seed: int,
+    first_row: int = 0,
 ) -> list[Dropout | None]:
-    """Dropout of every hidden layer with its memory, or None for each where the rate is 0."""
+    """Dropout of every hidden layer with its memory, or None for each where the rate is 0.
+
+    The masks are those of the rows from `first_row` on, a multiple of 4, in a larger batch.
+    """
     xp = ops.xp
     if rate == 0.0:
         return [None] * (len(layer_sizes) - 2)
@@ -53,18 +56,7 @@ def allocate_dropouts(
             layer=layer,
             kept=xp.empty((rows, width), dtype),
             multiplier=xp.empty((rows, width), dtype),
-            scratch=allocate_philox(xp, rows * width),
+            scratch=allocate_philox(xp, rows * width, first=first_row * width),
         )
         for layer, width in enumerate(layer_sizes[1:-1])
     ]
-
-
-def rows_of_dropout(ops: Ops, whole: Dropout, rows: slice) -> Dropout:
-    """The same masks for some rows of the batch, the first a multiple of 4: views of its memory, own scratch."""
-    width = whole.kept.shape[1]
-    return replace(
-        whole,
-        kept=whole.kept[rows],
-        multiplier=whole.multiplier[rows],
-        scratch=allocate_philox(ops.xp, (rows.stop - rows.start) * width, first=rows.start * width),
-    )

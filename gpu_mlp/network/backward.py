@@ -14,7 +14,7 @@ from gpu_mlp.backends.base import Array, LayerBelow, Ops
 from gpu_mlp.network.forward import Trace
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer
 
-__all__ = ["Gradients", "allocate_gradients", "allocate_hidden_gradients", "backward", "backward_hidden"]
+__all__ = ["Gradients", "allocate_gradients", "backward"]
 
 
 @dataclass
@@ -54,23 +54,17 @@ def allocate_gradients(
     xp = ops.xp
     sizes = buffer.layout.layer_sizes
     hidden = sizes[1:-1]
-    dl_dh: list[Array | None]
     if traced:
-        dl_dh = [None, *(xp.empty((batch, width), dtype) for width in hidden)]
+        dl_dh = [xp.empty((batch, width), dtype) for width in hidden]
     else:
-        dl_dh = allocate_hidden_gradients(ops, hidden, batch, dtype)
+        shared = xp.empty(batch * max(hidden, default=0), dtype)
+        dl_dh = [shared[: batch * width].reshape(batch, width) for width in hidden]
     return Gradients(
         buffer=buffer,
         dl_df=[xp.empty((batch, width), dtype) for width in sizes[1:]],
-        dl_dh=dl_dh,
+        dl_dh=[None, *dl_dh],
         traced=traced,
     )
-
-
-def allocate_hidden_gradients(ops: Ops, hidden: Sequence[int], batch: int, dtype: Any) -> list[Array | None]:
-    """Memory for every dL/dh_k that is not kept: one array, shared by all hidden layers."""
-    shared = ops.xp.empty(batch * max(hidden, default=0), dtype)
-    return [None, *(shared[: batch * width].reshape(batch, width) for width in hidden)]
 
 
 def backward(
@@ -88,16 +82,6 @@ def backward(
             gradients.biases[k],
             _below(k, activations, trace, gradients),
         )
-
-
-def backward_hidden(
-    ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace, gradients: Gradients
-) -> None:
-    """From dL/df_K down to dL/df_0 as `backward` does, without the gradients of the parameters."""
-    for k in range(len(trace.f) - 1, 0, -1):
-        below = _below(k, activations, trace, gradients)
-        assert below is not None
-        ops.hidden_gradients(gradients.dl_df[k], parameters.weights[k], below)
 
 
 def _below(k: int, activations: Sequence[str], trace: Trace, gradients: Gradients) -> LayerBelow | None:

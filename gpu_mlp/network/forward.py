@@ -9,7 +9,7 @@ from typing import Any
 from gpu_mlp.backends.base import Array, Dropout, LayerScratch, Ops
 from gpu_mlp.network.parameters import ParameterBuffer
 
-__all__ = ["Trace", "allocate_scratch", "allocate_trace", "forward"]
+__all__ = ["Trace", "allocate_trace", "forward"]
 
 
 @dataclass
@@ -49,19 +49,22 @@ def allocate_trace(
     """
     xp = ops.xp
     widths = layer_sizes[1:]
+    size = batch * max(widths)
+    values, mask = xp.empty(size, dtype), xp.empty(size, bool)  # temporaries, shared by all layers
+    ones = xp.ones(batch, dtype)
     return Trace(
         f=[xp.empty((batch, width), dtype) for width in widths],
         h=[xp.empty((batch, width), dtype) for width in (0, *widths[:-1])],
-        scratch=allocate_scratch(ops, widths, batch, dtype),
+        scratch=[
+            LayerScratch(
+                values=values[: batch * width].reshape(batch, width),
+                mask=mask[: batch * width].reshape(batch, width),
+                ones=ones,
+            )
+            for width in widths
+        ],
         dropouts=list(dropouts) if dropouts is not None else [None] * (len(widths) - 1),
     )
-
-
-def allocate_scratch(ops: Ops, widths: Sequence[int], batch: int, dtype: Any) -> list[LayerScratch]:
-    """Memory for what passes by: one temporary, shared by all layers."""
-    values = ops.xp.empty(batch * max(widths), dtype)
-    ones = ops.xp.ones(batch, dtype)
-    return [LayerScratch(values[: batch * width].reshape(batch, width), ones) for width in widths]
 
 
 def forward(ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace) -> None:

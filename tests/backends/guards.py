@@ -31,4 +31,6 @@ class GuardedMemory:
         """Fail where a guard zone was written to."""
         for number, block in enumerate(self._blocks):
             for side, zone in (("before", block[:GUARD]), ("after", block[-GUARD:])):
-                assert bool((zone == SENTINEL).all()), f"array {number} was written to {side} its memory"
+                assert bool((zone == block.dtype.type(SENTINEL)).all()), (
+                    f"array {number} was written to {side} its memory"
+                )

@@ -12,6 +12,12 @@ from gpu_mlp.backends.reference import allocate_philox
 from tests.backends.guards import GuardedMemory
 
 
+def scratch_of(ops: Ops, memory: GuardedMemory, batch: int, width: int) -> LayerScratch:
+    """Guarded scratch memory of a layer."""
+    values, mask = (memory(batch, width, dtype=dtype) for dtype in ("float32", bool))
+    return LayerScratch(values, mask, ops.xp.ones(batch, "float32"))
+
+
 @pytest.mark.parametrize("width", [1, 2, 31, 33, 129])
 @pytest.mark.parametrize("batch", [1, 2, 32, 127])
 def test_a_layer_of_any_shape_is_the_equation(
@@ -26,7 +32,7 @@ def test_a_layer_of_any_shape_is_the_equation(
     }
     device = {name: ops.to_device(array.astype("float32")) for name, array in inputs.items()}
     f, h_next = (memory(batch, width, dtype="float32") for _ in range(2))
-    scratch = LayerScratch(memory(batch, width, dtype="float32"), ops.xp.ones(batch, "float32"))
+    scratch = scratch_of(ops, memory, batch, width)
     ops.layer_forward(**device, activation="relu", f=f, h_next=h_next, scratch=scratch, dropout=None)
     expected = inputs["h"] @ inputs["omega"].T + inputs["beta"]
     np.testing.assert_array_equal(ops.to_host(f), expected)
@@ -48,7 +54,7 @@ def test_a_backward_layer_of_any_shape_is_the_equations(
         activation="relu",
         dl_dh=memory(batch, width, dtype="float32"),
         dl_df=memory(batch, width, dtype="float32"),
-        scratch=LayerScratch(memory(batch, width, dtype="float32"), ops.xp.ones(batch, "float32")),
+        scratch=scratch_of(ops, memory, batch, width),
         traced=True,
     )
     dl_domega, dl_dbeta = memory(7, width, dtype="float32"), memory(7, dtype="float32")
@@ -83,7 +89,7 @@ def forward_with(
     """A layer that passes its input on: f, h_{k+1} and the scratch it used."""
     batch, width = h.shape
     f, h_next = (memory(batch, width, dtype="float32") for _ in range(2))
-    scratch = LayerScratch(memory(batch, width, dtype="float32"), ops.xp.ones(batch, "float32"))
+    scratch = scratch_of(ops, memory, batch, width)
     one, zero = ops.xp.eye(width, dtype="float32"), ops.xp.zeros(width, "float32")
     ops.layer_forward(ops.to_device(h), one, zero, "identity", f, h_next, scratch, dropout)
     return f, h_next, scratch

@@ -42,8 +42,6 @@ def reference_ops(
         elements_at_once=elements_at_once,
         layer_forward=partial(layers.layer_forward, xp, activations),
         layer_backward=partial(layers.layer_backward, xp, activations),
-        parameter_gradients=partial(layers.parameter_gradients, xp),
-        hidden_gradients=partial(layers.hidden_gradients, xp, activations),
         **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
         **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
         clip_global_norm=partial(optimizers.clip_global_norm, xp),

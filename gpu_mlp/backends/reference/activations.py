@@ -50,10 +50,10 @@ def relu(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
     xp.maximum(f, 0.0, out=h)
 
 
-def relu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, _: LayerScratch) -> None:
+def relu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
     """a'[f] = 1 where f > 0, else 0; in particular a'[0] = 0"""
-    xp.greater(f, 0.0, out=dl_df)
-    xp.multiply(dl_df, dl_dh, out=dl_df)
+    xp.greater(f, 0.0, out=scratch.mask)
+    xp.multiply(dl_dh, scratch.mask, out=dl_df)
 
 
 def leaky_relu(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:

@@ -9,7 +9,7 @@ from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference.activations import Activation
 from gpu_mlp.backends.reference.philox import draw_dropout_multiplier
 
-__all__ = ["hidden_gradients", "layer_backward", "layer_forward", "parameter_gradients"]
+__all__ = ["layer_backward", "layer_forward"]
 
 
 def layer_forward(
@@ -55,24 +55,10 @@ def layer_backward(
     dl_df (B, O) and h (B, I) are dL/df_k and h_k as the layer read it; ones (B,) is constant 1; dl_domega (O, I),
     dl_dbeta (O,). `below` is None for layer 0, whose input needs no gradient.
     """
-    parameter_gradients(xp, dl_df, h, ones, dl_domega, dl_dbeta)
-    if below is not None:
-        hidden_gradients(xp, activations, dl_df, omega, below)
-
-
-def parameter_gradients(
-    xp: Any, dl_df: Array, h: Array, ones: Array, dl_domega: Array, dl_dbeta: Array
-) -> None:
-    """dL/dbeta_k and dL/dOmega_k, or those of some units: the columns of dl_df and the rows of dl_domega."""
-    # matmul, since dot would copy the columns of some units.
-    xp.matmul(ones, dl_df, out=dl_dbeta)  # dL/dbeta_k = sum over the batch of dL/df_k
-    xp.matmul(dl_df.T, h, out=dl_domega)  # dL/dOmega_k = (dL/df_k)^T h_k
-
-
-def hidden_gradients(
-    xp: Any, activations: Mapping[str, Activation], dl_df: Array, omega: Array, below: LayerBelow
-) -> None:
-    """dL/dh_k and dL/df_{k-1}, of a batch or of some of its rows."""
+    xp.dot(ones, dl_df, out=dl_dbeta)  # dL/dbeta_k = sum over the batch of dL/df_k
+    xp.dot(dl_df.T, h, out=dl_domega)  # dL/dOmega_k = (dL/df_k)^T h_k
+    if below is None:
+        return
     xp.dot(dl_df, omega, out=below.dl_dh)  # dL/dh_k = dL/df_k Omega_k
     if below.dropout is not None:
         draw_dropout_multiplier(xp, below.dropout)

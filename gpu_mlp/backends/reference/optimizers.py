@@ -176,22 +176,25 @@ def adam(
     weight_decay: float,
     decoupled: float,
 ) -> None:
-    """m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  with c_i = 1 - beta_i^step
+    """m <- beta1 m + g;  v <- beta2 v + g^2;  with c_i = 1 - beta_i^step
 
-    p <- p - learning_rate (m / c_1) / (sqrt(v / c_2) + epsilon)   (Kingma and Ba, 2015; decoupled: AdamW).
+    p <- p - learning_rate ((1 - beta1) m / c_1) / (sqrt((1 - beta2) v / c_2) + epsilon)
 
-    Numerator and denominator are both taken times sqrt(c_2), which saves a pass over memory. state = (m, v).
+    Kingma and Ba, 2015; decoupled: AdamW. (1 - beta1) m and (1 - beta2) v are what the paper writes m and v: the
+    constants come in once, with the learning rate and epsilon, and not in two passes over memory. state = (m, v).
     """
     _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
-    mean, mean_square = state
-    correction1 = 1.0 - beta1**step
-    root_correction2 = math.sqrt(1.0 - beta2**step)
-    _average(xp, mean, g, beta1, t)
-    _average_square(xp, mean_square, g, beta2, t)
-    xp.sqrt(mean_square, out=t)
-    xp.add(t, epsilon * root_correction2, out=t)
-    xp.divide(mean, t, out=t)
-    xp.multiply(t, learning_rate * root_correction2 / correction1, out=t)
+    m, v = state
+    xp.multiply(m, beta1, out=m)
+    xp.add(m, g, out=m)
+    xp.multiply(g, g, out=t)
+    xp.multiply(v, beta2, out=v)
+    xp.add(v, t, out=v)
+    root = math.sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    xp.sqrt(v, out=t)
+    xp.add(t, epsilon / root, out=t)
+    xp.divide(m, t, out=t)
+    xp.multiply(t, learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root, out=t)
     xp.subtract(p, t, out=p)
 
 

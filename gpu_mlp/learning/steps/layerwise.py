@@ -24,7 +24,11 @@ UFUNC_BUFFER_ELEMENTS = 2048
 
 
 class LayerwiseStep:
-    """All memory for steps of exactly `rows` rows, and the step: nothing is allocated after construction."""
+    """All memory for steps of exactly `rows` rows, and the step: nothing is allocated after construction.
+
+    The rows may be those of a larger batch from its row `first_row` on, a multiple of 4: their dropout masks are
+    then the batch's, and their shares of the mean loss sum to less than 1.
+    """
 
     def __init__(
         self,
@@ -35,10 +39,13 @@ class LayerwiseStep:
         *,
         dropout: float,
         seed: int,
+        first_row: int = 0,
     ) -> None:
         ops, sizes, dtype = network.ops, network.layer_sizes, network.dtype
         self.network = network
-        self.dropouts = allocate_dropouts(ops, sizes, rows, dtype, rate=dropout, seed=seed)
+        self.dropouts = allocate_dropouts(
+            ops, sizes, rows, dtype, rate=dropout, seed=seed, first_row=first_row
+        )
         self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts)
         self.gradients = allocate_gradients(ops, gradients, rows, dtype, traced=False)
         self.loss: Array = ops.xp.zeros((), dtype)
