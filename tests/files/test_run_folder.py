@@ -128,7 +128,10 @@ def test_any_path_that_is_free_becomes_a_run(
     assert not [entry for entry in tmp_path.rglob("*") if entry.suffix == ".tmp"]
 
 
-def test_the_next_free_name_counts_past_whatever_exists(tmp_path: Path) -> None:
+def test_the_next_free_name_counts_past_whatever_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert next_free("digits") == RUNS / "digits-1"
     assert next_free("digits", tmp_path / "none") == tmp_path / "none" / "digits-1"
     (tmp_path / "digits-1").mkdir()
