@@ -213,7 +213,7 @@ class Model:
             return self._bare_targets(y)
         if y is not None:
             y = y if isinstance(y, (list, tuple)) or hasattr(y, "to_numpy") else to_host_array(y)
-            table = read_table({self.target.name: y}, as_text=self.target.text_names)
+            table = read_table({self.target.name: y})
         if not isinstance(table, Table):
             raise DataError("an array has no target column; give the labels or values as y")
         encoded = self.target.encode(table)
