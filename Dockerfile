@@ -26,7 +26,7 @@ CMD ["--help"]
 
 FROM base AS cpu
 RUN --mount=from=wheel,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(echo /wheels/gpu_mlp-*.whl)[data,plot]"
+    pip install --no-cache-dir "$(echo /wheels/gpu_mlp-*.whl)[data,plot,fast]"
 USER trainer
 
 # CuPy's wheels bring the CUDA libraries; the driver comes from the host through the NVIDIA Container Toolkit.

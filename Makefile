@@ -52,7 +52,7 @@ $(BIN)/python:
 
 # Installed again whenever pyproject.toml changes.
 $(VENV)/.ready-train: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[data,plot$(CUDA_EXTRA)]'
+	$(BIN)/python -m pip install --quiet --editable '.[data,fast,plot$(CUDA_EXTRA)]'
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(BIN)/python

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpu_mlp.backends.base import Array
 
-__all__ = ["adagrad", "adam", "clip_global_norm", "lion", "rmsprop", "sgd"]
+__all__ = ["adagrad", "adam", "adam_constants", "clip_global_norm", "decay", "lion", "rmsprop", "sgd"]
 
 CLIP_EPSILON = 1e-6
 
@@ -31,9 +31,10 @@ def clip_global_norm(xp: Any, largest_norm: float, gradients: Array, norm: Array
     xp.multiply(gradients, coefficient, out=gradients)
 
 
-def _decay(
+def decay(
     xp: Any, p: Array, g: Array, t: Array, *, learning_rate: float, weight_decay: float, decoupled: float
 ) -> None:
+    """g <- g + weight_decay p, or decoupled p <- (1 - learning_rate weight_decay) p."""
     if weight_decay == 0.0:
         return
     if decoupled:
@@ -78,7 +79,7 @@ def sgd(
     Nesterov's form (Sutskever et al., 2013) steps along g + momentum b. Without momentum p <- p - learning_rate g and
     there is no state; with it state = (b,).
     """
-    _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
+    decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     direction = g
     if momentum != 0.0:
         (velocity,) = state
@@ -116,7 +117,7 @@ def rmsprop(
 
     p <- p - learning_rate d, or with momentum b <- momentum b + d and p <- p - learning_rate b. state = (v,) or (v, b).
     """
-    _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
+    decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     mean_square = state[0]
     _average_square(xp, mean_square, g, alpha, t)
     xp.sqrt(mean_square, out=t)
@@ -150,7 +151,7 @@ def adagrad(
 
     Duchi, Hazan, Singer, 2011; state = (v,).
     """
-    _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
+    decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     (sum_of_squares,) = state
     xp.multiply(g, g, out=t)
     xp.add(sum_of_squares, t, out=sum_of_squares)
@@ -183,19 +184,27 @@ def adam(
     Kingma and Ba, 2015; decoupled: AdamW. (1 - beta1) m and (1 - beta2) v are what the paper writes m and v: the
     constants come in once, with the learning rate and epsilon, and not in two passes over memory. state = (m, v).
     """
-    _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
+    decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     m, v = state
     xp.multiply(m, beta1, out=m)
     xp.add(m, g, out=m)
     xp.multiply(g, g, out=t)
     xp.multiply(v, beta2, out=v)
     xp.add(v, t, out=v)
-    root = math.sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, epsilon)
     xp.sqrt(v, out=t)
-    xp.add(t, epsilon / root, out=t)
+    xp.add(t, epsilon, out=t)
     xp.divide(m, t, out=t)
-    xp.multiply(t, learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root, out=t)
+    xp.multiply(t, rate, out=t)
     xp.subtract(p, t, out=p)
+
+
+def adam_constants(
+    learning_rate: float, step: int, beta1: float, beta2: float, epsilon: float
+) -> tuple[float, float]:
+    """rate and e with which Adam's update is p - rate m / (sqrt(v) + e), of the decayed sums m and v."""
+    root = math.sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    return learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root, epsilon / root
 
 
 def lion(
@@ -216,7 +225,7 @@ def lion(
 
     Chen et al., "Symbolic discovery of optimization algorithms", 2023; state = (m,).
     """
-    _decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
+    decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     (mean,) = state
     xp.subtract(g, mean, out=t)
     xp.multiply(t, 1.0 - beta1, out=t)
