@@ -16,7 +16,7 @@ from gpu_mlp.errors import ShapeError
 
 __all__ = ["gather_rows", "numpy_ops", "to_host_array"]
 
-# Adam on five arrays of this many float32 stays within a second-level cache of 2 MB (measured from 2^13 to 2^17).
+# Measured with Adam's passes over 670,000 float32 and a second-level cache of 2 MB, from 2^11 to all at once.
 ELEMENTS_AT_ONCE = 1 << 17
 
 

@@ -29,7 +29,7 @@ from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterLayout
 
-__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "write_atomically"]
+__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "share", "write_atomically"]
 
 FORMAT = "gpu_mlp"
 FORMAT_VERSION = 1
@@ -110,14 +110,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp's file is for its owner alone
+        share(Path(name), 0o666)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def share(path: Path, mode: int) -> None:
+    """Give what mkstemp or mkdtemp made for its owner alone the permissions of any new file or folder."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def _describe(model: Model) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import RunFolderError
-from gpu_mlp.files.model_file import encode_model, write_atomically
+from gpu_mlp.files.model_file import encode_model, share, write_atomically
 from gpu_mlp.files.toml import TomlValue, dump_toml
 from gpu_mlp.learning.callbacks import History
 from gpu_mlp.model import Model
@@ -108,9 +108,7 @@ def _unfinished(destination: Path) -> Iterator[Path]:
     prefix = f".{destination.name[:50]}."
     folder = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix, suffix=".tmp"))
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)  # mkdtemp's folder is for its owner alone
+        share(folder, 0o777)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
