@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ACTIVATION_NAMES",
+    "GRADIENT_FROM_H",
     "LOSS_NAMES",
     "Array",
     "Dropout",
@@ -45,6 +46,10 @@ ACTIVATION_NAMES = (
     "silu",
     "softplus",
 )
+
+# Those whose gradient is a function of h alone. Their f may lie in the memory of h, and dL/dh in that of dL/df: every
+# primitive of a backend allows it, and a step that shows no trace makes use of it.
+GRADIENT_FROM_H = ("identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh")
 
 LOSS_NAMES = (
     "squared_error",
@@ -111,10 +116,10 @@ class Dropout:
 class LayerBelow:
     """What the backward pass of layer k needs to go on to layer k - 1."""
 
-    f: Array  # f_{k-1}, (B, I)
+    f: Array  # f_{k-1}, (B, I); may be the memory of h for `GRADIENT_FROM_H`
     h: Array  # h_k = a[f_{k-1}], before dropout, (B, I)
     activation: str
-    dl_dh: Array  # dL/dh_k, (B, I): written by the reference, needed from others only when traced
+    dl_dh: Array  # dL/dh_k, (B, I): needed only when traced; may be the memory of dl_df for `GRADIENT_FROM_H`
     dl_df: Array  # dL/df_{k-1}, (B, I)
     scratch: LayerScratch
     dropout: Dropout | None = None

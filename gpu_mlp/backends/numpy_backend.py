@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 
 from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.backends.numpy_compiled import one_pass_adam
+from gpu_mlp.backends.numpy_compiled import one_pass_adam, one_pass_relu_backward, one_pass_relu_forward
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import ShapeError
 
@@ -68,4 +68,10 @@ def numpy_ops() -> Ops:
         synchronize=lambda: None,
         elements_at_once=ELEMENTS_AT_ONCE,
     )
-    return replace(reference, gather_rows=gather_rows, adam=one_pass_adam(reference.adam))
+    return replace(
+        reference,
+        gather_rows=gather_rows,
+        layer_forward=one_pass_relu_forward(reference.layer_forward),
+        layer_backward=one_pass_relu_backward(reference.layer_backward),
+        adam=one_pass_adam(reference.adam),
+    )

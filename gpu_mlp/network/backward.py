@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu_mlp.backends.base import Array, LayerBelow, Ops
+from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, LayerBelow, Ops
 from gpu_mlp.network.forward import Trace
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer
 
@@ -22,8 +22,8 @@ class Gradients:
     """Everything a backward pass computed.
 
     weights[k] (D_{k+1}, D_k) and biases[k] (D_{k+1},) are dL/dOmega_k and dL/dbeta_k; dl_df[k] (B, D_{k+1})
-    for k = 0..K; dl_dh[k] (B, D_k) for k = 1..K, None at k = 0, whose input needs no gradient. dl_dh is kept
-    apart only in a traced pass.
+    for k = 0..K; dl_dh[k] (B, D_k) for k = 1..K, None at k = 0, whose input needs no gradient. Only in a traced
+    pass is every dl_dh kept.
     """
 
     buffer: ParameterBuffer = field(repr=False)
@@ -48,23 +48,28 @@ class Gradients:
 
 
 def allocate_gradients(
-    ops: Ops, buffer: ParameterBuffer, batch: int, dtype: Any, *, traced: bool
+    ops: Ops, buffer: ParameterBuffer, batch: int, dtype: Any, *, shared: Sequence[str] = ()
 ) -> Gradients:
-    """Memory for a backward pass of `batch` rows that writes its parameter gradients into `buffer`."""
+    """Memory for a backward pass of `batch` rows that writes its parameter gradients into `buffer`.
+
+    `shared`, the activations of the hidden layers, is given where nobody reads dL/dh: dL/dh_k is then the memory of
+    dL/df_{k-1} wherever the activation allows it, and one array for all other layers.
+    """
     xp = ops.xp
     sizes = buffer.layout.layer_sizes
-    hidden = sizes[1:-1]
-    if traced:
-        dl_dh = [xp.empty((batch, width), dtype) for width in hidden]
+    dl_df = [xp.empty((batch, width), dtype) for width in sizes[1:]]
+    if shared:
+        apart = [
+            width for width, name in zip(sizes[1:-1], shared, strict=True) if name not in GRADIENT_FROM_H
+        ]
+        memory = xp.empty(batch * max(apart, default=0), dtype)
+        dl_dh = [
+            dl_df[k] if name in GRADIENT_FROM_H else memory[: dl_df[k].size].reshape(dl_df[k].shape)
+            for k, name in enumerate(shared)
+        ]
     else:
-        shared = xp.empty(batch * max(hidden, default=0), dtype)
-        dl_dh = [shared[: batch * width].reshape(batch, width) for width in hidden]
-    return Gradients(
-        buffer=buffer,
-        dl_df=[xp.empty((batch, width), dtype) for width in sizes[1:]],
-        dl_dh=[None, *dl_dh],
-        traced=traced,
-    )
+        dl_dh = [xp.empty((batch, width), dtype) for width in sizes[1:-1]]
+    return Gradients(buffer=buffer, dl_df=dl_df, dl_dh=[None, *dl_dh], traced=not shared)
 
 
 def backward(

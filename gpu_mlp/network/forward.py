@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu_mlp.backends.base import Array, Dropout, LayerScratch, Ops
+from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Dropout, LayerScratch, Ops
 from gpu_mlp.network.parameters import ParameterBuffer
 
 __all__ = ["Trace", "allocate_trace", "forward"]
@@ -16,7 +16,8 @@ __all__ = ["Trace", "allocate_trace", "forward"]
 class Trace:
     """Everything a forward pass computed.
 
-    f[k] (B, D_{k+1}) for k = 0..K, and h[k] (B, D_k) for k = 0..K, of which h[0] is the input.
+    f[k] (B, D_{k+1}) for k = 0..K, and h[k] (B, D_k) for k = 0..K, of which h[0] is the input. In a pass that was
+    allocated to share memory, f[k] and h[k+1] may be one array, which then holds h[k+1].
     """
 
     f: list[Array]
@@ -42,19 +43,26 @@ def allocate_trace(
     dtype: Any,
     *,
     dropouts: Sequence[Dropout | None] | None = None,
+    shared: Sequence[str] = (),
 ) -> Trace:
     """Memory for a forward pass of `batch` rows; the input h[0] is assigned by whoever runs it.
 
-    `dropouts` has one entry for each of the K hidden layers.
+    `dropouts` has one entry for each of the K hidden layers. `shared`, their activations, is given where nobody
+    reads the trace: f_k and h_{k+1} are then the same memory wherever the backward pass needs h alone.
     """
     xp = ops.xp
     widths = layer_sizes[1:]
+    f = [xp.empty((batch, width), dtype) for width in widths]
+    h = [xp.empty((batch, width), dtype) for width in (0, *widths[:-1])]
+    for k, activation in enumerate(shared):
+        if activation in GRADIENT_FROM_H:
+            h[k + 1] = f[k]
     size = batch * max(widths)
     values, mask = xp.empty(size, dtype), xp.empty(size, bool)  # temporaries, shared by all layers
     ones = xp.ones(batch, dtype)
     return Trace(
-        f=[xp.empty((batch, width), dtype) for width in widths],
-        h=[xp.empty((batch, width), dtype) for width in (0, *widths[:-1])],
+        f=f,
+        h=h,
         scratch=[
             LayerScratch(
                 values=values[: batch * width].reshape(batch, width),

@@ -155,7 +155,9 @@ class Network:
         for start in range(0, len(inputs), ROWS_AT_ONCE):
             rows = inputs[start : start + ROWS_AT_ONCE]
             if trace is None or len(trace.output) != len(rows):
-                trace = allocate_trace(self.ops, self.layer_sizes, len(rows), self.dtype)
+                trace = allocate_trace(
+                    self.ops, self.layer_sizes, len(rows), self.dtype, shared=self.activations
+                )
             trace.h[0] = rows
             forward(self.ops, self.parameters, self.activations, trace)
             output[start : start + len(rows)] = trace.output
@@ -170,7 +172,7 @@ class Network:
         if last.shape != trace.output.shape:
             raise ShapeError(f"dl_df has shape {last.shape}, but the output f has {trace.output.shape}")
         buffer = ParameterBuffer(self.ops, self.parameters.layout, self.dtype)
-        gradients = allocate_gradients(self.ops, buffer, len(last), self.dtype, traced=True)
+        gradients = allocate_gradients(self.ops, buffer, len(last), self.dtype)
         gradients.dl_df[-1][...] = last
         backward(self.ops, self.parameters, self.activations, trace, gradients)
         return gradients

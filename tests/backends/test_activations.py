@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 import torch
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, Array, LayerBelow, LayerScratch, Ops
+from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, LayerBelow, LayerScratch, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from tests.backends.guards import GuardedMemory
 from tests.network.torch_networks import ACTIVATIONS
@@ -76,6 +76,24 @@ def test_values_and_derivatives_are_those_of_torch(
     # A few units in the last place, beside cancellation next to the zeros of a function or its derivative.
     np.testing.assert_allclose(h, expected, rtol=8 * epsilon, atol=8 * epsilon)
     np.testing.assert_allclose(derivative, slope, rtol=8 * epsilon, atol=32 * epsilon)
+
+
+@pytest.mark.parametrize("name", GRADIENT_FROM_H)
+def test_f_may_be_the_memory_of_h_and_dl_dh_that_of_dl_df(ops: Ops, memory: GuardedMemory, name: str) -> None:
+    """As in a training step, with the bits of a traced pass."""
+    values = wide_range("float32", denormals=ops.xp is np)
+    rows, xp = len(values), ops.xp
+    expected = apply(ops, memory, name, values)
+    one, ones = xp.ones((1, 1), np.float32), xp.ones(rows, np.float32)
+    h, dl_df = memory(rows, 1, dtype="float32"), memory(rows, 1, dtype="float32")
+    scratch = LayerScratch(memory(rows, 1, dtype="float32"), memory(rows, 1, dtype=bool), ones)
+    x = ops.to_device(values[:, None])
+    ops.layer_forward(x, one, xp.zeros(1, np.float32), name, h, h, scratch, None)
+    np.testing.assert_array_equal(ops.to_host(h)[:, 0], expected[0])
+    below = LayerBelow(f=h, h=h, activation=name, dl_dh=dl_df, dl_df=dl_df, scratch=scratch)
+    parameters = memory(1, 1, dtype="float32"), memory(1, dtype="float32")
+    ops.layer_backward(xp.ones((rows, 1), np.float32), h, one, ones, *parameters, below)
+    np.testing.assert_array_equal(ops.to_host(dl_df)[:, 0], expected[1])
 
 
 @pytest.mark.parametrize("name", ["elu", "sigmoid", "silu", "softplus", "tanh"])

@@ -176,10 +176,13 @@ def evaluate(
     ops = numpy_ops()
     flat = problem.flat if flat is None else flat
     dtype, rows = flat.dtype, len(problem.x)
+    shared = () if traced else problem.activations
     parameters = parameter_buffer(problem, flat)
-    trace = allocate_trace(ops, problem.sizes, rows, dtype, dropouts=dropouts_of(problem, rows, dtype))
+    trace = allocate_trace(
+        ops, problem.sizes, rows, dtype, dropouts=dropouts_of(problem, rows, dtype), shared=shared
+    )
     buffer = ParameterBuffer(ops, parameters.layout, dtype)
-    gradients = allocate_gradients(ops, buffer, rows, dtype, traced=traced)
+    gradients = allocate_gradients(ops, buffer, rows, dtype, shared=shared)
     for array in (*trace.f, *trace.h, *gradients.dl_df, *gradients.dl_dh, *buffer.weights, *buffer.biases):
         if array is not None:
             array[...] = np.nan

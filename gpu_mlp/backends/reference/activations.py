@@ -1,8 +1,9 @@
 """Every activation and its gradient, for any array module.
 
 `value` writes h = a[f]; `gradient` writes dL/df = a'[f] * dL/dh from f and h, whichever is cheaper. All arrays are
-(B, D); `dl_df` is never the same memory as `dl_dh`. Only analytic branches of `maximum` and `minimum` are used,
-which compare complex numbers by their real part, so `value` also works on complex arrays for the complex step.
+(B, D). For the names in `GRADIENT_FROM_H`, h may be the memory of f and dl_df that of dl_dh. Only analytic branches of
+`maximum` and `minimum` are used, which compare complex numbers by their real part, so `value` also works on complex
+arrays for the complex step.
 """
 
 from __future__ import annotations
@@ -51,37 +52,42 @@ def relu(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
 
 
 def relu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
-    """a'[f] = 1 where f > 0, else 0; in particular a'[0] = 0"""
-    xp.greater(f, 0.0, out=scratch.mask)
+    """a'[f] = 1 where f > 0, which is where h > 0, else 0; in particular a'[0] = 0"""
+    xp.greater(h, 0.0, out=scratch.mask)
     xp.multiply(dl_dh, scratch.mask, out=dl_df)
 
 
-def leaky_relu(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
+def leaky_relu(xp: Any, f: Array, h: Array, scratch: LayerScratch) -> None:
     """a[f] = max(f, 0.01 f)"""
-    xp.multiply(f, LEAKY_RELU_SLOPE, out=h)
-    xp.maximum(f, h, out=h)
+    xp.multiply(f, LEAKY_RELU_SLOPE, out=scratch.values)
+    xp.maximum(f, scratch.values, out=h)
 
 
-def leaky_relu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, _: LayerScratch) -> None:
-    """a'[f] = 1 where f > 0, else 0.01"""
-    xp.greater(f, 0.0, out=dl_df)
-    xp.multiply(dl_df, 1.0 - LEAKY_RELU_SLOPE, out=dl_df)
-    xp.add(dl_df, LEAKY_RELU_SLOPE, out=dl_df)
-    xp.multiply(dl_df, dl_dh, out=dl_df)
+def leaky_relu_gradient(
+    xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch
+) -> None:
+    """a'[f] = 1 where f > 0, which is where h > 0, else 0.01"""
+    slope = scratch.values
+    xp.greater(h, 0.0, out=slope)
+    xp.multiply(slope, 1.0 - LEAKY_RELU_SLOPE, out=slope)
+    xp.add(slope, LEAKY_RELU_SLOPE, out=slope)
+    xp.multiply(slope, dl_dh, out=dl_df)
 
 
-def elu(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
+def elu(xp: Any, f: Array, h: Array, scratch: LayerScratch) -> None:
     """a[f] = f where f > 0, else exp(f) - 1 (Clevert et al., 2016): the larger of the two, since exp(f) - 1 >= f"""
-    xp.minimum(f, 0.0, out=h)
-    xp.expm1(h, out=h)
-    xp.maximum(f, h, out=h)
+    below = scratch.values
+    xp.minimum(f, 0.0, out=below)
+    xp.expm1(below, out=below)
+    xp.maximum(f, below, out=h)
 
 
-def elu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, _: LayerScratch) -> None:
+def elu_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
     """a'[f] = 1 where f > 0, else exp(f) = h + 1"""
-    xp.minimum(h, 0.0, out=dl_df)
-    xp.add(dl_df, 1.0, out=dl_df)
-    xp.multiply(dl_df, dl_dh, out=dl_df)
+    slope = scratch.values
+    xp.minimum(h, 0.0, out=slope)
+    xp.add(slope, 1.0, out=slope)
+    xp.multiply(slope, dl_dh, out=dl_df)
 
 
 @cache
@@ -104,11 +110,12 @@ def sigmoid(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
     sigmoid_into(xp, f, h)
 
 
-def sigmoid_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, _: LayerScratch) -> None:
+def sigmoid_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
     """a'[f] = h (1 - h)"""
-    xp.subtract(1.0, h, out=dl_df)
-    xp.multiply(dl_df, h, out=dl_df)
-    xp.multiply(dl_df, dl_dh, out=dl_df)
+    slope = scratch.values
+    xp.subtract(1.0, h, out=slope)
+    xp.multiply(slope, h, out=slope)
+    xp.multiply(slope, dl_dh, out=dl_df)
 
 
 def tanh(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
@@ -116,11 +123,12 @@ def tanh(xp: Any, f: Array, h: Array, _: LayerScratch) -> None:
     xp.tanh(f, out=h)
 
 
-def tanh_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, _: LayerScratch) -> None:
+def tanh_gradient(xp: Any, f: Array, h: Array, dl_dh: Array, dl_df: Array, scratch: LayerScratch) -> None:
     """a'[f] = 1 - h^2"""
-    xp.multiply(h, h, out=dl_df)
-    xp.subtract(1.0, dl_df, out=dl_df)
-    xp.multiply(dl_df, dl_dh, out=dl_df)
+    slope = scratch.values
+    xp.multiply(h, h, out=slope)
+    xp.subtract(1.0, slope, out=slope)
+    xp.multiply(slope, dl_dh, out=dl_df)
 
 
 def gelu(xp: Any, f: Array, h: Array, _: LayerScratch, *, erf: Callable[..., Any]) -> None:

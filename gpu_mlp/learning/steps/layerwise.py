@@ -46,8 +46,9 @@ class LayerwiseStep:
         self.dropouts = allocate_dropouts(
             ops, sizes, rows, dtype, rate=dropout, seed=seed, first_row=first_row
         )
-        self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts)
-        self.gradients = allocate_gradients(ops, gradients, rows, dtype, traced=False)
+        shared = network.activations
+        self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts, shared=shared)
+        self.gradients = allocate_gradients(ops, gradients, rows, dtype, shared=shared)
         self.loss: Array = ops.xp.zeros((), dtype)
         self._loss_primitive: Callable[..., None] = getattr(ops, loss.name)
         self._loss_parameters = loss.parameters
@@ -88,5 +89,8 @@ class LayerwiseStep:
             np.setbufsize(previous)
 
     def finite_layers(self) -> list[bool]:
-        """For every layer k, whether the last step's pre-activations f_k were all finite."""
+        """For every layer k, whether the last step's f_k, or the h_{k+1} in its memory, were all finite.
+
+        An infinite f_k that the activation brought back, as relu does -inf, went no further.
+        """
         return [bool(self.network.ops.xp.isfinite(f).all()) for f in self.trace.f]

@@ -138,7 +138,7 @@ class ThreadedStep:
             self.network.ops.xp.add(total, part.gradients.flat[start:stop], out=total)
 
     def finite_layers(self) -> list[bool]:
-        """For every layer k, whether the last step's pre-activations f_k were all finite."""
+        """For every layer k, whether all of the last step were finite; see `LayerwiseStep.finite_layers`."""
         return [all(layer) for layer in zip(*(part.finite_layers() for part in self.parts), strict=True)]
 
 
