@@ -87,6 +87,7 @@ class LossScratch:
 class PhiloxBuffers:
     """Memory for n random 32-bit numbers drawn four at a time."""
 
+    first: int  # the number of the stream that is drawn first, a multiple of 4
     blocks: Array  # (ceil(n/4),), uint64, constant 0, 1, 2, ... or from a later one on
     counters: Sequence[Array]  # four of (ceil(n/4),), uint64
     products: Sequence[Array]  # two of (ceil(n/4),), uint64
@@ -173,7 +174,7 @@ class Ops:
     layer_forward: Callable[
         [Array, Array, Array, str, Array, Array | None, LayerScratch, Dropout | None], None
     ]
-    layer_backward: Callable[[Array, Array, Array, Array, Array, Array, LayerBelow | None], None]
+    layer_backward: Callable[[Array, Array, Array, LayerScratch, Array, Array, LayerBelow | None], None]
 
     squared_error: LossPrimitive
     absolute_error: LossPrimitive
@@ -188,7 +189,7 @@ class Ops:
     adagrad: OptimizerPrimitive
     adam: OptimizerPrimitive
     lion: OptimizerPrimitive
-    clip_global_norm: Callable[[float, Array, Array, Array], None]
+    clip_global_norm: Callable[[float, Array, Array, Array, Array], None]
 
     gather_rows: Callable[[Array, Array, Array], None]
     row_shares: Callable[[Array, Array, Array], None]

@@ -102,16 +102,16 @@ def one_pass_relu_backward(reference: Callable[..., None]) -> Callable[..., None
         dl_df: Array,
         h: Array,
         omega: Array,
-        ones: Array,
+        scratch: LayerScratch,
         dl_domega: Array,
         dl_dbeta: Array,
         below: LayerBelow | None,
     ) -> None:
         compiled = _compiled(_relu_gradient) if below is not None and _is_large_relu(below) else None
         if below is None or compiled is None:
-            reference(dl_df, h, omega, ones, dl_domega, dl_dbeta, below)
+            reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, below)
             return
-        reference(dl_df, h, omega, ones, dl_domega, dl_dbeta, None)
+        reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, None)
         np.dot(dl_df, omega, out=below.dl_dh)
         compiled(below.h, below.dl_dh)
 

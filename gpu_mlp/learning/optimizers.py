@@ -200,12 +200,12 @@ class OptimizerState:
             name: ops.xp.zeros_like(parameters) for name in optimizer.state_names
         }
         self._views = tuple(self.arrays.values())
-        self._scratch = ops.xp.empty_like(parameters)
+        self.scratch = ops.xp.empty_like(parameters)
         self._constants: Mapping[str, float] = optimizer.constants()
         self._update: Callable[..., None] = getattr(ops, optimizer.primitive)
 
     def update(self, gradients: Array, learning_rate: float) -> None:
-        """One step on all parameters; an L2 penalty is added to `gradients` in place."""
+        """One step on all parameters; a backend may add an L2 penalty to `gradients` in place."""
         self.begin_step()
         self.update_range(gradients, learning_rate, 0, self._parameters.size)
 
@@ -221,7 +221,7 @@ class OptimizerState:
                 self._parameters[part],
                 gradients[part],
                 [array[part] for array in self._views],
-                self._scratch[part],
+                self.scratch[part],
                 learning_rate=learning_rate,
                 step=self.step,
                 **self._constants,

@@ -76,13 +76,12 @@ def backward(
     ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace, gradients: Gradients
 ) -> None:
     """Fill the gradients from dL/df_K, which stands in `gradients.dl_df[-1]`, and the trace."""
-    ones = trace.scratch[0].ones
     for k in range(len(trace.f) - 1, -1, -1):
         ops.layer_backward(
             gradients.dl_df[k],
             trace.layer_input(k),
             parameters.weights[k],
-            ones,
+            trace.scratch[k],
             gradients.weights[k],
             gradients.biases[k],
             _below(k, activations, trace, gradients),

@@ -47,7 +47,7 @@ def apply(
     above = xp.ones((rows, 1), dtype) if dl_dh is None else ops.to_device(dl_dh[:, None])
     below = LayerBelow(f=f, h=h, activation=name, dl_dh=out_dh, dl_df=dl_df, scratch=scratch, traced=True)
     kept = h.copy()
-    ops.layer_backward(above, h, one, ones, memory(1, 1, dtype=dtype), memory(1, dtype=dtype), below)
+    ops.layer_backward(above, h, one, scratch, memory(1, 1, dtype=dtype), memory(1, dtype=dtype), below)
     np.testing.assert_array_equal(ops.to_host(f)[:, 0], values)  # the backward pass reads f and h only
     np.testing.assert_array_equal(ops.to_host(h), ops.to_host(kept))
     return np.array(ops.to_host(h))[:, 0], np.array(ops.to_host(dl_df))[:, 0]
@@ -92,7 +92,7 @@ def test_f_may_be_the_memory_of_h_and_dl_dh_that_of_dl_df(ops: Ops, memory: Guar
     np.testing.assert_array_equal(ops.to_host(h)[:, 0], expected[0])
     below = LayerBelow(f=h, h=h, activation=name, dl_dh=dl_df, dl_df=dl_df, scratch=scratch)
     parameters = memory(1, 1, dtype="float32"), memory(1, dtype="float32")
-    ops.layer_backward(xp.ones((rows, 1), np.float32), h, one, ones, *parameters, below)
+    ops.layer_backward(xp.ones((rows, 1), np.float32), h, one, scratch, *parameters, below)
     np.testing.assert_array_equal(ops.to_host(dl_df)[:, 0], expected[1])
 
 

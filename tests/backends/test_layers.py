@@ -62,7 +62,7 @@ def test_a_backward_layer_of_any_shape_is_the_equations(
         ops.to_device(dl_df.astype("float32")),
         below.h,
         ops.to_device(omega.astype("float32")),
-        below.scratch.ones,
+        scratch_of(ops, memory, batch, 7),
         dl_domega,
         dl_dbeta,
         below,
@@ -132,7 +132,7 @@ def test_the_mask_is_the_same_forward_and_backward(ops: Ops, memory: GuardedMemo
     )
     one = ops.xp.eye(33, dtype="float32")
     dl_domega, dl_dbeta = memory(33, 33, dtype="float32"), memory(33, dtype="float32")
-    ops.layer_backward(ops.to_device(dl_df), dropout.kept, one, scratch.ones, dl_domega, dl_dbeta, below)
+    ops.layer_backward(ops.to_device(dl_df), dropout.kept, one, scratch, dl_domega, dl_dbeta, below)
     np.testing.assert_array_equal(ops.to_host(below.dl_df), dl_df * mask)
     np.testing.assert_array_equal(ops.to_host(dl_domega), dl_df.T @ (h * mask))
 

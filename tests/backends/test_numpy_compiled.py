@@ -153,7 +153,7 @@ def test_the_gradient_of_relu_in_one_pass_has_the_bits_of_the_reference(dtype: s
         out = np.full_like(h_below, np.nan)
         gradients = np.full_like(omega, np.nan), np.full(3, np.nan, dtype)
         below = LayerBelow(h_below, h_below, "relu", dl_dh=out, dl_df=out, scratch=scratch)
-        backward(dl_df, h_below, omega, scratch.ones, *gradients, below)
+        backward(dl_df, h_below, omega, scratch, *gradients, below)
         results.append((*gradients, out))
     for reference, compiled in zip(*results, strict=True):
         assert compiled.dtype == dtype
@@ -180,7 +180,7 @@ def test_small_layers_traces_and_other_activations_stay_with_the_reference(
     dl_dh = f if shared else h_next.copy()
     below = LayerBelow(f, h_next, activation, dl_dh=dl_dh, dl_df=f, scratch=scratch)
     with pytest.raises(AssertionError, match="the reference was called"):
-        one_pass_relu_backward(never)(h, h, omega, scratch.ones, omega, beta, below)
+        one_pass_relu_backward(never)(h, h, omega, scratch, omega, beta, below)
 
 
 def test_without_numba_it_is_the_reference_and_the_log_says_so(

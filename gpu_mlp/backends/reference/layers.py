@@ -45,17 +45,17 @@ def layer_backward(
     dl_df: Array,
     h: Array,
     omega: Array,
-    ones: Array,
+    scratch: LayerScratch,
     dl_domega: Array,
     dl_dbeta: Array,
     below: LayerBelow | None,
 ) -> None:
     """dL/dbeta_k, dL/dOmega_k, and dL/df_{k-1} through dL/dh_k.
 
-    dl_df (B, O) and h (B, I) are dL/df_k and h_k as the layer read it; ones (B,) is constant 1; dl_domega (O, I),
-    dl_dbeta (O,). `below` is None for layer 0, whose input needs no gradient.
+    dl_df (B, O) and h (B, I) are dL/df_k and h_k as the layer read it; dl_domega (O, I), dl_dbeta (O,); the scratch is
+    that of f_k. `below` is None for layer 0, whose input needs no gradient.
     """
-    xp.dot(ones, dl_df, out=dl_dbeta)  # dL/dbeta_k = sum over the batch of dL/df_k
+    xp.dot(scratch.ones, dl_df, out=dl_dbeta)  # dL/dbeta_k = sum over the batch of dL/df_k
     xp.dot(dl_df.T, h, out=dl_domega)  # dL/dOmega_k = (dL/df_k)^T h_k
     if below is None:
         return

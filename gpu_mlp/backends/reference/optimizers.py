@@ -1,8 +1,8 @@
 """Every optimizer as one update of the whole flat parameter buffer, with torch.optim's formulas.
 
 Shapes: parameters p, gradients g, every state array and the scratch array t are (P,). `step` counts from 1.
-An L2 penalty adds weight_decay * p to g; a decoupled one (Loshchilov and Hutter, 2019) first scales p by 1 -
-learning_rate * weight_decay.
+An L2 penalty adds weight_decay * p to g, in place here; a decoupled one (Loshchilov and Hutter, 2019) first scales p by
+1 - learning_rate * weight_decay.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ __all__ = ["adagrad", "adam", "adam_constants", "clip_global_norm", "decay", "li
 CLIP_EPSILON = 1e-6
 
 
-def clip_global_norm(xp: Any, largest_norm: float, gradients: Array, norm: Array, coefficient: Array) -> None:
+def clip_global_norm(
+    xp: Any, largest_norm: float, gradients: Array, norm: Array, coefficient: Array, _: Array
+) -> None:
     """g <- g min(1, largest_norm / (||g|| + 1e-6)), the norm over all parameters together (Pascanu et al., 2013).
 
-    norm and coefficient are arrays of shape (): the norm before clipping stays in `norm`.
+    norm and coefficient are arrays of shape (): the norm before clipping stays in `norm`. The last
+    argument is scratch (P,) for a backend that adds up in parts.
     """
     xp.dot(gradients, gradients, out=norm)
     xp.sqrt(norm, out=norm)

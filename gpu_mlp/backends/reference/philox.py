@@ -22,6 +22,7 @@ def allocate_philox(xp: Any, count: int, first: int = 0) -> PhiloxBuffers:
     """Memory for drawing `count` numbers of a stream from number `first` on, a multiple of 4."""
     blocks = -(-count // 4)
     return PhiloxBuffers(
+        first=first,
         blocks=xp.arange(first // 4, first // 4 + blocks, dtype=xp.uint64),
         counters=[xp.empty(blocks, xp.uint64) for _ in range(4)],
         products=[xp.empty(blocks, xp.uint64) for _ in range(2)],

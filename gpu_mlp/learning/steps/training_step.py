@@ -117,7 +117,8 @@ class TrainingStep:
 
     def _clip_gradients(self, flat: Array) -> None:
         assert self.clip_norm is not None
-        self.network.ops.clip_global_norm(self.clip_norm, flat, self.gradient_norm, self._clip_coefficient)
+        norm, coefficient = self.gradient_norm, self._clip_coefficient
+        self.network.ops.clip_global_norm(self.clip_norm, flat, norm, coefficient, self.optimizer.scratch)
 
     def _checked(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         network = self.network

@@ -64,7 +64,8 @@ class Run:
 
     def _clip(self, largest: float) -> Any:
         norm, coefficient = np.zeros((), self.network.dtype), np.zeros((), self.network.dtype)
-        return lambda flat: self.network.ops.clip_global_norm(largest, flat, norm, coefficient)
+        clip = self.network.ops.clip_global_norm
+        return lambda flat: clip(largest, flat, norm, coefficient, np.empty_like(flat))
 
     def once(self) -> float:
         self.step.run(self.x, self.y, self.share, self.optimizer, 1e-2, self.clip)

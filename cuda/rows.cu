@@ -1,0 +1,31 @@
+// What prepares a mini-batch, and the clock that tells every kernel which step it is.
+#include "maths.cuh"
+#include "packs.cuh"
+#include "sums.cuh"
+
+// out_bd = rows_nd[index_b]. Grid: x over packs of columns, y over rows; any size.
+template <class T>
+__global__ void __launch_bounds__(256)
+    gather_rows(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
+  for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
+    constexpr int COUNT = decltype(count)::value;
+    for_each_row(B, [&](long long b) { store(out_bd + b * D + d, load<COUNT>(rows_nd + index_b[b] * D + d)); });
+  });
+}
+
+// s_b = w_b / sum(w), all 0 where the weights sum to 0 (`smallest` is the least normal number). One block.
+template <class T>
+__global__ void __launch_bounds__(1024) row_shares(const T* weights_b, T* total, T* share_b, T smallest, long long B) {
+  T sum = T(0);
+  for (long long b = threadIdx.x; b < B; b += blockDim.x) sum += weights_b[b];
+  sum = maths::maximum(block_reduce<Sum>(sum, T(0)), smallest);
+  for (long long b = threadIdx.x; b < B; b += blockDim.x) share_b[b] = weights_b[b] / sum;
+  if (threadIdx.x == 0) *total = sum;
+}
+
+// clock_c = the eight numbers of one step. One thread.
+extern "C" __global__ void set_clock(double* clock_c, double step, double rate, double shrink, double penalty,
+                                     double own0, double own1, double own2, double own3) {
+  const double values[8] = {step, rate, shrink, penalty, own0, own1, own2, own3};
+  for (int c = 0; c < 8; ++c) clock_c[c] = values[c];
+}

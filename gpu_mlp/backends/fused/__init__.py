@@ -1,0 +1,53 @@
+"""`fused_ops(reference, ...)`: the primitives of `reference/` as launches of the kernels in `cuda/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.cuda_kernels import KernelLibrary
+from gpu_mlp.backends.fused import clock, layers, losses, optimizers, rows
+from gpu_mlp.backends.fused.products import DotProducts, Products
+
+__all__ = ["INSTANTIATIONS", "DotProducts", "Products", "fused_ops"]
+
+# Every kernel that can be asked for, by file: what is compiled by a test without a GPU.
+INSTANTIATIONS: Mapping[str, tuple[str, ...]] = {
+    **layers.INSTANTIATIONS,
+    **losses.INSTANTIATIONS,
+    **optimizers.INSTANTIATIONS,
+    "rows.cu": clock.INSTANTIATIONS["rows.cu"] + rows.INSTANTIATIONS["rows.cu"],
+}
+
+
+def fused_ops(reference: Ops, name: str, kernels: KernelLibrary, products: Products) -> Ops:
+    """`reference` with everything replaced that a kernel does in one go."""
+    the_clock = clock.Clock(kernels, reference.xp.zeros(8, np.float64))
+    fused_layers = layers.FusedLayers(kernels, products, the_clock)
+    loss = partial(losses.fused_loss, kernels)
+    optimizer = partial(optimizers.fused_optimizer, kernels, the_clock)
+    return replace(
+        reference,
+        name=name,
+        layer_forward=fused_layers.forward,
+        layer_backward=fused_layers.backward,
+        squared_error=loss("squared_error"),
+        absolute_error=loss("absolute_error"),
+        huber=loss("huber"),
+        quantile=loss("quantile"),
+        poisson=loss("poisson"),
+        binary_cross_entropy=loss("binary_cross_entropy"),
+        softmax_cross_entropy=loss("softmax_cross_entropy"),
+        sgd=optimizer("sgd"),
+        rmsprop=optimizer("rmsprop"),
+        adagrad=optimizer("adagrad"),
+        adam=optimizer("adam"),
+        lion=optimizer("lion"),
+        clip_global_norm=partial(optimizers.clip_global_norm, kernels),
+        gather_rows=partial(rows.gather_rows, kernels),
+        row_shares=partial(rows.row_shares, kernels),
+    )

@@ -1,0 +1,109 @@
+"""One layer forward and one layer backward: three products, and a kernel for all that stands between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, Dropout, LayerBelow, LayerScratch
+from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
+from gpu_mlp.backends.fused.clock import Clock
+from gpu_mlp.backends.fused.geometry import by_columns, by_elements, column_sums, packed
+from gpu_mlp.backends.fused.products import Products
+
+__all__ = ["INSTANTIATIONS", "FusedLayers"]
+
+INSTANTIATIONS = {
+    "activation.cu": tuple(
+        f"{kernel}<{float_type}, activation::{name}>"
+        for kernel in (
+            "bias_activation",
+            "bias_activation_dropout",
+            "activation_gradient",
+            "activation_gradient_dropout",
+        )
+        for float_type in FLOATS
+        for name in ACTIVATION_NAMES
+    ),
+    "bias_gradient.cu": tuple(f"column_sums<{float_type}>" for float_type in FLOATS),
+}
+
+
+class FusedLayers:
+    """`layer_forward` and `layer_backward` with the equations of `reference.layers`."""
+
+    def __init__(self, kernels: KernelLibrary, products: Products, clock: Clock) -> None:
+        self._kernels = kernels
+        self._products = products
+        self._clock = clock
+
+    def forward(
+        self,
+        h: Array,
+        omega: Array,
+        beta: Array,
+        activation: str,
+        f: Array,
+        h_next: Array | None,
+        scratch: LayerScratch,
+        dropout: Dropout | None,
+    ) -> None:
+        """f_k = h_k Omega_k^T + beta_k and h_{k+1} = a[f_k], as `reference.layers.layer_forward`."""
+        self._products.forward(h, omega, f)
+        if h_next is None:
+            activation, h_next = "identity", f
+        geometry = by_columns(*f.shape, packed(f.itemsize), self._kernels.multiprocessors)
+        if dropout is None:
+            self._kernel("bias_activation", f, activation)(*geometry, beta, f, h_next)
+            return
+        stream = self._stream(dropout, f)
+        self._kernel("bias_activation_dropout", f, activation)(
+            *geometry, beta, f, h_next, dropout.kept, *stream
+        )
+
+    def backward(
+        self,
+        dl_df: Array,
+        h: Array,
+        omega: Array,
+        scratch: LayerScratch,
+        dl_domega: Array,
+        dl_dbeta: Array,
+        below: LayerBelow | None,
+    ) -> None:
+        """dL/dbeta_k, dL/dOmega_k and dL/df_{k-1}, as `reference.layers.layer_backward`."""
+        self._bias_gradient(dl_df, dl_dbeta, scratch.values)
+        self._products.weights(dl_df, h, dl_domega)
+        if below is None:
+            return
+        self._products.below(dl_df, omega, below.dl_dh)
+        x = below.h if below.activation in GRADIENT_FROM_H else below.f
+        pack = packed(x.itemsize)
+        geometry = by_elements(x.size, pack, self._kernels.multiprocessors)
+        if below.dropout is None:
+            kernel = self._kernel("activation_gradient", x, below.activation)
+            kernel(*geometry, x, below.dl_dh, below.dl_df)
+            return
+        stream = self._stream(below.dropout, x)
+        kernel = self._kernel("activation_gradient_dropout", x, below.activation)
+        kernel(*geometry, x, below.dl_dh, below.dl_df, *stream)
+
+    def _bias_gradient(self, dl_df: Array, dl_dbeta: Array, partial: Array) -> None:
+        """dL/dbeta = sum over the batch of dL/df, in parts that stand in rows of `partial` (B, O)."""
+        kernel = self._kernels.get("bias_gradient.cu", f"column_sums<{c_type(dl_df)}>")
+        (x, parts), block = column_sums(*dl_df.shape, self._kernels.multiprocessors)
+        sums = dl_dbeta[None]
+        if parts > 1:
+            kernel((x, parts), block, dl_df, partial[:parts])
+            dl_df = partial[:parts]
+        kernel((x, 1), block, dl_df, sums)
+
+    def _kernel(self, name: str, like: Array, activation: str) -> Any:
+        return self._kernels.get("activation.cu", f"{name}<{c_type(like)}, activation::{activation}>")
+
+    def _stream(self, dropout: Dropout, like: Array) -> tuple[Any, ...]:
+        """The arguments that decide the mask: clock, key, layer, threshold, first number, scale."""
+        self._clock.set(dropout.step)
+        threshold = round(dropout.rate * 2**32)
+        scale = 1.0 / (1.0 - dropout.rate)
+        first = dropout.scratch.first
+        return (self._clock.numbers, *dropout.key, dropout.layer, threshold, first, scale)

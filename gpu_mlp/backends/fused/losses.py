@@ -1,0 +1,86 @@
+"""Every loss in two launches: the rows with their gradients, then the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from gpu_mlp.backends.base import LOSS_NAMES, Array, LossPrimitive, LossScratch
+from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
+from gpu_mlp.backends.fused.geometry import (
+    BLOCKS_A_MULTIPROCESSOR,
+    FLAT_BLOCK,
+    THREADS,
+    Geometry,
+    power_of_two,
+)
+
+__all__ = ["INSTANTIATIONS", "fused_loss"]
+
+SUMMED = tuple(name for name in LOSS_NAMES if name != "softmax_cross_entropy")
+# A row of more outputs has a block to itself.
+WIDEST_FOR_A_GROUP = 1024
+MEAN_THREADS = 1024
+
+INSTANTIATIONS = {
+    "loss.cu": (
+        *(
+            f"summed_loss<{float_type}, loss::{name}, {wide}>"
+            for float_type in FLOATS
+            for name in SUMMED
+            for wide in ("false", "true")
+        ),
+        *(
+            f"{kernel}<{float_type}, {wide}>"
+            for kernel in ("softmax_of_labels", "softmax_of_probabilities")
+            for float_type in FLOATS
+            for wide in ("false", "true")
+        ),
+        *(f"mean_loss<{float_type}>" for float_type in FLOATS),
+    )
+}
+
+
+def fused_loss(kernels: KernelLibrary, name: str) -> LossPrimitive:
+    """A loss of `reference.losses` by its name."""
+    if name == "softmax_cross_entropy":
+        return partial(_loss, kernels, _softmax_name)
+    return partial(_loss, kernels, partial(_summed_name, name))
+
+
+def _summed_name(loss: str, float_type: str, wide: str, y: Array) -> str:
+    return f"summed_loss<{float_type}, loss::{loss}, {wide}>"
+
+
+def _softmax_name(float_type: str, wide: str, y: Array) -> str:
+    what = "labels" if y.ndim == 1 else "probabilities"
+    return f"softmax_of_{what}<{float_type}, {wide}>"
+
+
+def _loss(
+    kernels: KernelLibrary,
+    name: Callable[[str, str, Array], str],
+    f: Array,
+    y: Array,
+    share: Array,
+    loss: Array,
+    dl_df: Array,
+    scratch: LossScratch,
+    **parameters: float,
+) -> None:
+    """The one constant of a loss, if it has one, is a Huber delta, a quantile or a label smoothing."""
+    rows, outputs = f.shape
+    (constant,) = parameters.values() or (0.0,)
+    geometry, group, wide = _rows(rows, outputs, kernels.multiprocessors)
+    kernel = kernels.get("loss.cu", name(c_type(f), "true" if wide else "false", y))
+    kernel(*geometry, f, y, share, scratch.row_sum, dl_df, constant, group)
+    threads = max(32, power_of_two(rows, MEAN_THREADS))
+    kernels.get("loss.cu", f"mean_loss<{c_type(f)}>")((1,), (threads,), scratch.row_sum, share, loss)
+
+
+def _rows(rows: int, outputs: int, multiprocessors: int) -> tuple[Geometry, int, bool]:
+    """Grid and block, the threads of a row, and whether those are a whole block."""
+    wide = outputs > WIDEST_FOR_A_GROUP
+    group = THREADS if wide else power_of_two(outputs, 32)
+    blocks = min(-(-rows * group // THREADS), BLOCKS_A_MULTIPROCESSOR * multiprocessors)
+    return ((blocks,), FLAT_BLOCK), group, wide

@@ -1,0 +1,111 @@
+"""Every optimizer in one launch over the flat buffer, and clipping in three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from gpu_mlp.backends.base import Array, OptimizerPrimitive
+from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
+from gpu_mlp.backends.fused.clock import Clock
+from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
+from gpu_mlp.backends.reference.optimizers import adam_constants
+
+__all__ = ["INSTANTIATIONS", "clip_global_norm", "fused_optimizer"]
+
+INSTANTIATIONS = {
+    "optimizer.cu": tuple(
+        f"{kernel}<{float_type}>"
+        for kernel in ("sgd", "sgd_momentum", "rmsprop", "rmsprop_momentum", "adagrad", "adam", "lion")
+        for float_type in FLOATS
+    ),
+    "norm.cu": tuple(
+        f"{kernel}<{float_type}>"
+        for kernel in ("squares", "clip_coefficient", "scale")
+        for float_type in FLOATS
+    ),
+}
+
+# Kernel, rate and the kernel's own constants from learning rate, step and the optimizer's constants.
+Plan = tuple[str, float, tuple[float, ...]]
+
+
+def _sgd(rate: float, step: int, *, momentum: float, dampening: float, nesterov: float) -> Plan:
+    if momentum == 0.0:
+        return "sgd", rate, ()
+    return "sgd_momentum", rate, (momentum, 1.0 if step == 1 else 1.0 - dampening, nesterov)
+
+
+def _rmsprop(rate: float, step: int, *, alpha: float, epsilon: float, momentum: float) -> Plan:
+    kernel = "rmsprop" if momentum == 0.0 else "rmsprop_momentum"
+    return kernel, rate, (alpha, 1.0 - alpha, epsilon, momentum)
+
+
+def _adagrad(rate: float, step: int, *, learning_rate_decay: float, epsilon: float) -> Plan:
+    return "adagrad", rate / (1.0 + (step - 1) * learning_rate_decay), (epsilon,)
+
+
+def _adam(rate: float, step: int, *, beta1: float, beta2: float, epsilon: float) -> Plan:
+    rate, epsilon = adam_constants(rate, step, beta1, beta2, epsilon)
+    return "adam", rate, (beta1, beta2, epsilon)
+
+
+def _lion(rate: float, step: int, *, beta1: float, beta2: float) -> Plan:
+    return "lion", rate, (1.0 - beta1, 1.0 - beta2)
+
+
+PLANS: dict[str, Callable[..., Plan]] = {
+    "sgd": _sgd,
+    "rmsprop": _rmsprop,
+    "adagrad": _adagrad,
+    "adam": _adam,
+    "lion": _lion,
+}
+
+
+def fused_optimizer(kernels: KernelLibrary, clock: Clock, name: str) -> OptimizerPrimitive:
+    """An optimizer of `reference.optimizers` by its name; gradients stay as they are under an L2 penalty."""
+    return partial(_update, kernels, clock, PLANS[name])
+
+
+def _update(
+    kernels: KernelLibrary,
+    clock: Clock,
+    plan: Callable[..., Plan],
+    parameters: Array,
+    gradients: Array,
+    state: Sequence[Array],
+    scratch: Array,
+    *,
+    learning_rate: float,
+    step: int,
+    weight_decay: float,
+    decoupled: float,
+    **constants: float,
+) -> None:
+    kernel, rate, own = plan(learning_rate, step, **constants)
+    shrink = 1.0 - learning_rate * weight_decay if decoupled else 1.0
+    penalty = 0.0 if decoupled else weight_decay
+    clock.set(step, rate, shrink, penalty, own)
+    geometry = by_elements(parameters.size, packed(parameters.itemsize), kernels.multiprocessors)
+    launch = kernels.get("optimizer.cu", f"{kernel}<{c_type(parameters)}>")
+    launch(*geometry, parameters, gradients, *state, clock.numbers)
+
+
+def clip_global_norm(
+    kernels: KernelLibrary,
+    largest_norm: float,
+    gradients: Array,
+    norm: Array,
+    coefficient: Array,
+    scratch: Array,
+) -> None:
+    """As `reference.optimizers.clip_global_norm`; the parts of the sum stand in `scratch`."""
+    float_type = c_type(gradients)
+    grid, block = by_elements(gradients.size, packed(gradients.itemsize), kernels.multiprocessors)
+    partial_sums = scratch[: grid[0]]
+    kernels.get("norm.cu", f"squares<{float_type}>")(grid, block, gradients, partial_sums)
+    kernels.get("norm.cu", f"clip_coefficient<{float_type}>")(
+        (1,), FLAT_BLOCK, partial_sums, norm, coefficient, largest_norm
+    )
+    kernels.get("norm.cu", f"scale<{float_type}>")(grid, block, gradients, coefficient)
