@@ -59,7 +59,7 @@ MODES: Mapping[str, tuple[str, ...]] = {
     # Local arrays too; a report ends the process, which must have libasan preloaded.
     "asan": ("-O1", "-fsanitize=address"),
 }
-_RUNTIME_FLAGS = ("-std=c++20", "-O2", "-g1", "-fPIC", "-fno-exceptions", "-Wall", "-Wextra", "-shared")
+_RUNTIME_FLAGS = ("-std=c++20", "-O2", "-g1", "-fPIC", "-fno-exceptions", "-shared")
 
 
 def unavailable_reason() -> str | None:
@@ -137,7 +137,7 @@ def _sanitizer_flags() -> tuple[str, ...]:
 def runtime_library() -> Path:
     """The shared object with the runtime, compiled on first use."""
     flags = (*_RUNTIME_FLAGS, *_sanitizer_flags())
-    sources = {path.name: path.read_text() for path in sorted(RUNTIME.glob("*.?pp"))}
+    sources = {path.name: path.read_text() for path in sorted(RUNTIME.glob("**/*.?pp"))}
 
     def make(folder: Path) -> None:
         _forget_unused()
