@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(256) bias_activation(const T* beta_o, T* f_bo,
 template <class T, class A>
 __global__ void __launch_bounds__(256) bias_activation_dropout(
     const T* beta_o, T* f_bo, T* h_bo, T* kept_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
-    unsigned threshold, unsigned long long first, T scale, long long B, int O) {
+    unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};
   for_each_column<T>(O, aligned(beta_o, f_bo, h_bo, kept_bo), [&](auto count, int o) {
     constexpr int COUNT = decltype(count)::value;
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(256)
 template <class T, class A>
 __global__ void __launch_bounds__(256) activation_gradient_dropout(
     const T* x_bo, T* dl_dh_bo, T* dl_df_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
-    unsigned threshold, unsigned long long first, T scale, long long B, int O) {
+    unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};
   for_each<T>(B * O, aligned(x_bo, dl_dh_bo, dl_df_bo), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;

@@ -4,8 +4,8 @@
 
 // What decides the masks of one layer: the numbers of stream (step, layer) under a key, from number `first` on.
 struct DropoutStream {
-  unsigned key0, key1, step, layer, threshold;
-  unsigned long long first;
+  unsigned key0, key1, step, layer;
+  unsigned long long threshold, first;  // 0 keeps and 2^32 drops everything
 };
 
 // Numbers 4 block to 4 block + 3 of the stream.

@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from gpu_mlp.backends import cuda_backend
 from gpu_mlp.backends.base import Ops
-from gpu_mlp.backends.cuda_backend import cuda_reference_ops
+from gpu_mlp.backends.cuda_backend import cuda_ops, cuda_reference_ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.errors import DeviceError
+from tests.backends.emulated import emulated_ops
 from tests.backends.guards import GuardedMemory
 
 # A further backend is one more line: its name and what makes its Ops, or raises DeviceError where it cannot.
 BACKENDS: dict[str, Callable[[], Ops]] = {
     "numpy": numpy_ops,
+    "cuda-emulated": emulated_ops,
     "cuda-reference": lambda: cuda_reference_ops(0),
+    "cuda": lambda: cuda_ops(0),
 }
 
 
@@ -25,15 +29,18 @@ def ops_or_skip(name: str) -> Ops:
     try:
         return BACKENDS[name]()
     except DeviceError as error:
-        if os.environ.get("GPU_MLP_REQUIRE_GPU") == "1":
+        if os.environ.get("GPU_MLP_REQUIRE_GPU") == "1" and name != "cuda-emulated":
             pytest.fail(f"GPU_MLP_REQUIRE_GPU=1, but the backend {name} cannot run: {error}")
         pytest.skip(str(error))
 
 
 @pytest.fixture(params=BACKENDS)
-def ops(request: pytest.FixtureRequest) -> Ops:
-    """Every backend in turn."""
-    return ops_or_skip(request.param)
+def ops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ops:
+    """Every backend in turn; a network on the device of one that is not the default runs on it."""
+    chosen = ops_or_skip(request.param)
+    if chosen.device != "cpu":
+        monkeypatch.setattr(cuda_backend, "cuda_ops", lambda index: chosen)
+    return chosen
 
 
 @pytest.fixture

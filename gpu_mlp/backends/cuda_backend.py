@@ -1,6 +1,6 @@
-"""The CUDA backend: for now the plain CuPy one, `reference_ops(cupy)`.
+"""The CUDA backend: `reference_ops(cupy)` with the primitives replaced that kernels fuse.
 
-CuPy is imported here alone, when a CUDA device is asked for.
+CuPy is imported here and in `cuda_kernels` alone, when a CUDA device is asked for.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.cuda_kernels import CupyPlace, KernelLibrary, compile_with_cupy
+from gpu_mlp.backends.fused import DotProducts, fused_ops
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
 
-__all__ = ["cuda_device_count", "cuda_reference_ops", "describe_device"]
+__all__ = ["cuda_device_count", "cuda_ops", "cuda_reference_ops", "describe_device"]
 
 INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older than 580)"
 
@@ -69,6 +71,18 @@ def describe_device(index: int) -> str:
     """The device's name and memory, as the user knows them: `NVIDIA H200, 139.8 GiB`."""
     properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
     return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB"
+
+
+@cache
+def cuda_ops(index: int) -> Ops:
+    """`cuda_reference_ops` with everything replaced that a kernel does in one go.
+
+    Raises DeviceError as it does, and where the kernels' sources are missing.
+    """
+    reference = cuda_reference_ops(index)
+    properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
+    kernels = KernelLibrary(compile_with_cupy, CupyPlace(index), properties["multiProcessorCount"])
+    return fused_ops(reference, "cuda", kernels, DotProducts(reference.xp))
 
 
 @cache

@@ -1,8 +1,8 @@
 """The sources of `cuda/*.cu`: found in a checkout or a wheel, expanded, compiled on first use, checked and launched.
 
-A kernel's parameter list in its source is the one description of its arguments: types are checked against it, and shapes
-by the axes that end a pointer's name (`f_bo` is (B, O)); the sizes that close the list (`long long B, int O`) are read off
-the arrays.
+A kernel's parameter list in its source is the one description of its arguments: types are checked against it, and
+shapes by the axes that end a pointer's name (`f_bo` is (B, O)); the sizes that close the list (`long long B, int O`)
+are read off the arrays.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from gpu_mlp.errors import DeviceError, ShapeError
 __all__ = [
     "FLOATS",
     "Compiler",
+    "CupyPlace",
     "Kernel",
     "KernelLibrary",
     "Launch",
     "c_type",
+    "compile_with_cupy",
     "kernel_source",
     "parse_kernels",
 ]
@@ -235,3 +237,38 @@ class KernelLibrary:
             launch = self._compiler(file, kernel_source(file), name)
             kernel = self._kernels[file, name] = Kernel(declaration, name, launch, self._place)
         return kernel
+
+
+class CupyPlace:
+    """The memory of one CUDA device."""
+
+    def __init__(self, index: int) -> None:
+        import cupy
+
+        self.name = f"cuda:{index}"
+        self._index = index
+        self._array = cupy.ndarray
+
+    def holds(self, argument: Any) -> bool:
+        """Whether it is a CuPy array of this device."""
+        return isinstance(argument, self._array) and argument.device.id == self._index
+
+    def place_of(self, argument: Any) -> str:
+        """ " on cuda:1" for a CuPy array."""
+        return f" on cuda:{argument.device.id}" if isinstance(argument, self._array) else ""
+
+
+def compile_with_cupy(file: str, source: str, name: str) -> Launch:
+    """One kernel by NVRTC, from CuPy's cache on disk where it was compiled before.
+
+    Raises DeviceError with NVRTC's message where it refuses the source.
+    """
+    import cupy
+
+    names = (name,) if "<" in name else None
+    try:
+        module = cupy.RawModule(code=source, options=("-std=c++17",), name_expressions=names)
+        launch: Launch = module.get_function(name)
+    except cupy.cuda.compiler.CompileException as error:
+        raise DeviceError(f"kernel {name} of {file} does not compile on this machine: {error}") from error
+    return launch

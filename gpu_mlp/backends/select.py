@@ -38,9 +38,9 @@ def device_ops(device: str = "auto") -> Ops:
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", str(device))
     if match is None:
         raise DeviceError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
-    from gpu_mlp.backends.cuda_backend import cuda_reference_ops
+    from gpu_mlp.backends.cuda_backend import cuda_ops
 
-    return cuda_reference_ops(int(match.group(1) or 0))
+    return cuda_ops(int(match.group(1) or 0))
 
 
 def ops_of(array: Any) -> Ops:
@@ -59,10 +59,10 @@ def choose_device() -> tuple[str, str]:
     if find_spec("cupy") is None:
         reason = "CuPy is not installed"
     else:
-        from gpu_mlp.backends.cuda_backend import cuda_reference_ops, describe_device
+        from gpu_mlp.backends.cuda_backend import cuda_ops, describe_device
 
         try:
-            cuda_reference_ops(0)
+            cuda_ops(0)
         except DeviceError as error:
             reason = str(error)
         else:

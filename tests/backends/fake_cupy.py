@@ -1,9 +1,12 @@
-"""A stand-in for CuPy on NumPy arrays, to meet every driver and device without one of them."""
+"""A stand-in for CuPy on NumPy arrays, to meet every driver and device without one of them.
+
+Its RawModule is the emulator, so that kernels are compiled and launched as CuPy would.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
@@ -14,8 +17,10 @@ import numpy as np
 import pytest
 import scipy.special
 
-from gpu_mlp.backends.cuda_backend import cuda_reference_ops
+from gpu_mlp.backends.cuda_backend import cuda_ops, cuda_reference_ops
 from gpu_mlp.backends.select import choose_device
+from tests.backends.emulated import EmulatedPlace
+from tests.emulator import EmulatorError, Module
 
 
 class CUDARuntimeError(RuntimeError):
@@ -33,6 +38,7 @@ class Machine:
     kernel_error: Exception | None = None
     wrong_sum: bool = False
     used: list[int] = field(default_factory=list)  # the indices made current
+    compiled: list[str] = field(default_factory=list)  # the names of template kernels
 
 
 def fake_modules(machine: Machine) -> dict[str, ModuleType]:
@@ -65,16 +71,29 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
         getDeviceProperties=lambda index: {
             "name": f"Imaginary {index}".encode(),
             "totalGlobalMem": 3 * 2**29,
+            "multiProcessorCount": 2,
         },
     )
     cupy = ModuleType("cupy")
     cupy.__dict__.update({name: getattr(np, name) for name in dir(np) if not name.startswith("_")})
+
+    class RawModule:
+        def __init__(self, code: str, options: Sequence[str], name_expressions: Sequence[str] | None) -> None:
+            assert "-std=c++17" in options
+            machine.compiled += name_expressions or ()
+            self.module = Module(code, names=name_expressions or ())
+
+        def get_function(self, name: str) -> Any:
+            return self.module.get_function(name)
+
     cupy.__dict__.update(
         ones=ones,
+        RawModule=RawModule,
         asnumpy=np.asarray,
         cuda=SimpleNamespace(
             runtime=runtime,
             Device=Device,
+            compiler=SimpleNamespace(CompileException=EmulatorError),
             get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
         ),
     )
@@ -94,12 +113,12 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
 @contextmanager
 def no_memory_of_devices() -> Iterator[None]:
     """Devices are looked for once a process; here again, and once more by whoever comes after."""
-    for function in (cuda_reference_ops, choose_device):
+    for function in (cuda_ops, cuda_reference_ops, choose_device):
         function.cache_clear()
     try:
         yield
     finally:
-        for function in (cuda_reference_ops, choose_device):
+        for function in (cuda_ops, cuda_reference_ops, choose_device):
             function.cache_clear()
 
 
@@ -108,6 +127,7 @@ def install(monkeypatch: pytest.MonkeyPatch, machine: Machine | None) -> None:
     if machine is not None:
         for name, module in fake_modules(machine).items():
             monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr("gpu_mlp.backends.cuda_backend.CupyPlace", lambda index: EmulatedPlace())
         return
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr("gpu_mlp.backends.select.find_spec", lambda name: None)

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_mlp.backends.cuda_kernels import compile_with_cupy
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.select import choose_device, device_ops, ops_of
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.network.network import Network
 from tests.backends.fake_cupy import Machine, install, no_memory_of_devices
+from tests.emulator import unavailable_reason
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +103,7 @@ def test_auto_takes_a_cuda_device_that_works(
     install(monkeypatch, machine)
     with caplog.at_level(logging.INFO, logger="gpu_mlp"):
         ops = device_ops("auto")
-    assert (ops.name, ops.device) == ("cuda-reference", "cuda:0")
+    assert (ops.name, ops.device) == ("cuda", "cuda:0")
     assert machine.used == [0]
     assert caplog.messages == ["device auto is cuda:0: Imaginary 0, 1.5 GiB"]
 
@@ -156,14 +158,28 @@ def test_an_unknown_name_in_the_environment_names_the_variable(monkeypatch: pyte
 
 
 def test_the_fake_cuda_backend_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plain CuPy backend, launch path and all, on arrays that NumPy holds."""
-    install(monkeypatch, Machine())
+    """The backend that a machine with CuPy gets, launch path and all, on arrays that NumPy holds."""
+    if (reason := unavailable_reason()) is not None:
+        pytest.skip(reason)
+    machine = Machine()
+    install(monkeypatch, machine)
     nets = [
         Network((3, 5, 2), activation="gelu", dtype="float64", device=device) for device in ("cpu", "cuda")
     ]
     assert [net.device for net in nets] == ["cpu", "cuda:0"]
     outputs = [net.forward(np.ones((4, 3))).output for net in nets]
-    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_allclose(*outputs, rtol=1e-14)
+    # Only what was launched has been compiled.
+    gelu, last = (f"bias_activation<double, activation::{name}>" for name in ("gelu", "identity"))
+    assert machine.compiled == [gelu, last]
+
+
+def test_a_kernel_that_does_not_compile_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    if (reason := unavailable_reason()) is not None:
+        pytest.skip(reason)
+    install(monkeypatch, Machine())
+    with pytest.raises(DeviceError, match=r"kernel broken of typo.cu does not compile on this machine"):
+        compile_with_cupy("typo.cu", 'extern "C" __global__ void broken(float* x) { x[0] = y; }', "broken")
 
 
 @pytest.mark.parametrize(

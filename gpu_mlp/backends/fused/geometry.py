@@ -38,6 +38,7 @@ def by_elements(size: int, pack: int, multiprocessors: int) -> Geometry:
 def by_columns(rows: int, width: int, pack: int, multiprocessors: int) -> Geometry:
     """For `for_each_column` and `for_each_row`: x over packs of columns, y over rows."""
     packs = width // pack if width % pack == 0 else width
+    rows = max(rows, 1)
     x = power_of_two(packs, THREADS)
     y = THREADS // x
     grid_x = -(-packs // x)

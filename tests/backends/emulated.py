@@ -1,0 +1,72 @@
+"""The backend `cuda-emulated`: the CUDA backend's own launches, with its kernels run on the CPU."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.cuda_kernels import KernelLibrary, Launch
+from gpu_mlp.backends.fused import INSTANTIATIONS, DotProducts, fused_ops
+from gpu_mlp.backends.numpy_backend import to_host_array
+from gpu_mlp.backends.reference import reference_ops
+from gpu_mlp.errors import DeviceError
+from tests.emulator import Module, unavailable_reason
+
+__all__ = ["EmulatedCompiler", "EmulatedPlace", "emulated_ops"]
+
+# Few, so that grids are smaller than the work and every loop over it is taken more than once.
+MULTIPROCESSORS = 1
+
+
+class EmulatedPlace:
+    """Host memory."""
+
+    name = "the emulator"
+
+    def holds(self, argument: Any) -> bool:
+        """Whether it is a NumPy array."""
+        return isinstance(argument, np.ndarray)
+
+    def place_of(self, argument: Any) -> str:
+        """Nothing but host memory is ever seen here."""
+        return ""
+
+
+class EmulatedCompiler:
+    """Compiles all instantiations of a file at once."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._modules: dict[str, Module] = {}
+
+    def __call__(self, file: str, source: str, name: str) -> Launch:
+        """The kernel; one that is missing in INSTANTIATIONS is an error of the emulator."""
+        module = self._modules.get(file)
+        if module is None:
+            names = [each for each in INSTANTIATIONS[file] if "<" in each]
+            module = Module(source, filename=file, names=names, mode=self._mode)
+            self._modules[file] = module
+        return module.get_function(name)
+
+
+@cache
+def emulated_ops(mode: str = "fast") -> Ops:
+    """Raises DeviceError where no kernel can be emulated."""
+    reason = unavailable_reason()
+    if reason is not None:
+        raise DeviceError(f"kernels cannot be emulated here: {reason}")
+    reference = reference_ops(
+        np,
+        name="reference",
+        device="cuda:0",
+        erf=scipy.special.erf,
+        to_device=to_host_array,
+        to_host=np.asarray,
+        synchronize=lambda: None,
+    )
+    kernels = KernelLibrary(EmulatedCompiler(mode), EmulatedPlace(), MULTIPROCESSORS)
+    return fused_ops(reference, "cuda-emulated", kernels, DotProducts(np))
