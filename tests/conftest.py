@@ -19,6 +19,7 @@ from tests.backends.guards import GuardedMemory
 BACKENDS: dict[str, Callable[[], Ops]] = {
     "numpy": numpy_ops,
     "cuda-emulated": emulated_ops,
+    "cuda-emulated-checked": lambda: emulated_ops("check"),
     "cuda-reference": lambda: cuda_reference_ops(0),
     "cuda": lambda: cuda_ops(0),
 }
@@ -29,7 +30,7 @@ def ops_or_skip(name: str) -> Ops:
     try:
         return BACKENDS[name]()
     except DeviceError as error:
-        if os.environ.get("GPU_MLP_REQUIRE_GPU") == "1" and name != "cuda-emulated":
+        if os.environ.get("GPU_MLP_REQUIRE_GPU") == "1" and "emulated" not in name:
             pytest.fail(f"GPU_MLP_REQUIRE_GPU=1, but the backend {name} cannot run: {error}")
         pytest.skip(str(error))
 

@@ -14,7 +14,7 @@ from gpu_mlp.backends.fused import INSTANTIATIONS, DotProducts, fused_ops
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
-from tests.emulator import Module, unavailable_reason
+from tests.emulator import Module, asarray, unavailable_reason
 
 __all__ = ["EmulatedCompiler", "EmulatedPlace", "emulated_ops"]
 
@@ -50,12 +50,37 @@ class EmulatedCompiler:
             names = [each for each in INSTANTIATIONS[file] if "<" in each]
             module = Module(source, filename=file, names=names, mode=self._mode)
             self._modules[file] = module
-        return module.get_function(name)
+        function = module.get_function(name)
+        return function if self._mode == "fast" else CheckedLaunch(function)
+
+
+class CheckedLaunch:
+    """A launch on copies of its arrays, each of which ends where the array ends: no access beyond a view goes unseen."""
+
+    def __init__(self, function: Launch) -> None:
+        self._function = function
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], /) -> None:
+        """Launch, and copy back."""
+        arrays = {_memory(each): each for each in args if isinstance(each, np.ndarray)}
+        copies = {memory: asarray(array) for memory, array in arrays.items()}
+        self._function(
+            grid,
+            block,
+            tuple(copies[_memory(each)] if isinstance(each, np.ndarray) else each for each in args),
+        )
+        for memory, array in arrays.items():
+            array[...] = copies[memory]
+
+
+def _memory(array: Any) -> tuple[int, int]:
+    """Where an array lies: two arguments may be one array."""
+    return array.ctypes.data, array.nbytes
 
 
 @cache
 def emulated_ops(mode: str = "fast") -> Ops:
-    """Raises DeviceError where no kernel can be emulated."""
+    """In the emulator's mode "fast" or "check"; raises DeviceError where no kernel can be emulated."""
     reason = unavailable_reason()
     if reason is not None:
         raise DeviceError(f"kernels cannot be emulated here: {reason}")
