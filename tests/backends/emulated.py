@@ -55,7 +55,7 @@ class EmulatedCompiler:
 
 
 class CheckedLaunch:
-    """A launch on copies of its arrays, each of which ends where the array ends: no access beyond a view goes unseen."""
+    """A launch on copies of its arrays that end where the arrays end: no access beyond a view goes unseen."""
 
     def __init__(self, function: Launch) -> None:
         self._function = function
