@@ -83,7 +83,7 @@ LEARNING_RATES = {
     "nesterov": 0.05,
     "rmsprop": 1e-3,
     "adagrad": 0.01,
-    "lion": 5e-4,
+    "lion": 1e-3,
 }
 
 
