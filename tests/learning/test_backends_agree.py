@@ -92,5 +92,5 @@ def test_digits_follow_numpys_losses(ops: Ops, name: str) -> None:
     """50 steps with dropout and clipping, to 1e-4 of every loss."""
     settings = {"optimizer": name, "learning_rate": LEARNING_RATES.get(name, 3e-3), "dropout": 0.2}
     expected = losses_on_digits("cpu", **settings)
-    assert expected[-1] < 0.8 * expected[0]
+    assert expected[-1] < 0.85 * expected[0]
     np.testing.assert_allclose(losses_on_digits(ops.device, **settings), expected, rtol=1e-4)

@@ -1,0 +1,221 @@
+"""Bugs planted in the kernels, one at a time: the checks of `kernel_checks` must see every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.errors import DeviceError
+from tests.backends.emulated import emulated_ops
+from tests.backends.kernel_checks import (
+    OPTIMIZERS,
+    check_layers,
+    check_losses,
+    check_norm,
+    check_optimizers,
+    check_rows,
+)
+from tests.emulator import EmulatorError
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is replaced in the expanded source of a file, once or `times` times, and who must see it."""
+
+    file: str
+    right: str
+    wrong: str
+    times: int = 1
+
+
+def seeing(file: str) -> Callable[[Ops, str], None]:
+    """The check of a file, cut to what compiles fast."""
+    if file == "loss.cu":
+        few = (
+            ("huber", {"delta": 0.7}),
+            ("poisson", {}),
+            ("softmax_cross_entropy", {"label_smoothing": 0.1}),
+        )
+        return partial(check_losses, losses=few)
+    if file == "optimizer.cu":
+        return partial(check_optimizers, optimizers=OPTIMIZERS, sizes=(31, 1009, 5120))
+    return {"norm.cu": check_norm, "rows.cu": check_rows}.get(file, check_layers)
+
+
+BUGS = {
+    # activation.cu
+    "the bias is forgotten": Bug("activation.cu", "f.at[i] += beta.at[i];", ";"),
+    "the bias of the wrong column": Bug(
+        "activation.cu", "load<COUNT>(beta_o + o)", "load<COUNT>(beta_o + (o ? 0 : o))"
+    ),
+    "the wrong axis": Bug(
+        "activation.cu", "const long long n = b * O + o;", "const long long n = o * B + b;"
+    ),
+    "h of f before the bias": Bug(
+        "activation.cu",
+        "f.at[i] += beta.at[i];\n        h.at[i] = A::value(f.at[i]);",
+        "h.at[i] = A::value(f.at[i]);\n        f.at[i] += beta.at[i];",
+    ),
+    "f is not stored": Bug("activation.cu", "if (f_bo != h_bo) store(f_bo + n, f);", ""),
+    "packs though rows are not aligned": Bug("activation.cu", "packed && O % PACKED<T> == 0", "packed"),
+    "the tail of a pass is left out": Bug(
+        "activation.cu", "n < N; n += threads", "n < packs * PACKED<T>; n += threads"
+    ),
+    "one pack too many": Bug("activation.cu", "pack < packs; pack", "pack <= packs; pack"),
+    "only one stride of the grid": Bug(
+        "activation.cu", "b < B; b += (long long)gridDim.y", "b < B; b += B + (long long)gridDim.y"
+    ),
+    "the last row is left out": Bug(
+        "activation.cu", "for (long long b = thread; b < B;", "for (long long b = thread; b < B - 1;"
+    ),
+    "relu lets everything through": Bug("activation.cu", "return f <= T(0) ? T(0) : f;", "return f;"),
+    "relu's gradient at 0": Bug(
+        "activation.cu", "return h > T(0) ? T(1) : T(0);", "return h >= T(0) ? T(1) : T(0);"
+    ),
+    "gelu's gradient without its second term": Bug(
+        "activation.cu", "return cdf(f) + f * (", "return cdf(f) + 0 * ("
+    ),
+    "kept units are not scaled": Bug(
+        "activation.cu", "* (is_kept[i] ? scale : T(0))", "* (is_kept[i] ? T(1) : T(0))"
+    ),
+    "dropout's other side": Bug(
+        "activation.cu", "kept[i] = drawn >= stream.threshold;", "kept[i] = drawn < stream.threshold;"
+    ),
+    "nine rounds of Philox": Bug("activation.cu", "round < 10; ++round", "round < 9; ++round"),
+    "Philox's key stands still": Bug("activation.cu", "k0 += 0x9E3779B9u;", ""),
+    "a mask of another place": Bug("activation.cu", "stream.first + n;", "stream.first + n + 1;"),
+    "a mask of another step": Bug("activation.cu", "(unsigned)(long long)clock_c[0], layer", "0u, layer", 2),
+    "the gradient ignores dropout": Bug("activation.cu", "dl_dh.at[i] *= is_kept[i] ? scale : T(0);", ""),
+    # bias_gradient.cu
+    "a dropped barrier before the sums": Bug(
+        "bias_gradient.cu", "of_thread[thread] = sum;\n  __syncthreads();", "of_thread[thread] = sum;"
+    ),
+    "a dropped barrier between the sums": Bug(
+        "bias_gradient.cu", "rows * blockDim.x];\n    __syncthreads();", "rows * blockDim.x];"
+    ),
+    "a row of threads is not summed": Bug(
+        "bias_gradient.cu", "int rows = blockDim.y / 2", "int rows = blockDim.y / 4"
+    ),
+    "every part in the same row": Bug(
+        "bias_gradient.cu", "sums_po[(long long)blockIdx.y * O + o]", "sums_po[o]"
+    ),
+    "off-by-one grid": Bug(
+        "bias_gradient.cu",
+        "blockIdx.y * blockDim.y + threadIdx.y; b < B",
+        "blockIdx.y * blockDim.y + threadIdx.y + 1; b < B",
+    ),
+    "columns past the edge": Bug(
+        "bias_gradient.cu", "if (threadIdx.y == 0 && o < O)", "if (threadIdx.y == 0)"
+    ),
+    # loss.cu
+    "the mean ignores the weights": Bug("loss.cu", "row_loss_b[b] * share_b[b]", "row_loss_b[b] / B"),
+    "the gradient ignores the weights": Bug(
+        "loss.cu", "L::gradient(f, y, constant) * share", "L::gradient(f, y, constant)"
+    ),
+    "softmax without its maximum": Bug("loss.cu", "largest = row.max(largest);", ""),
+    "softmax's sum of one lane": Bug(
+        "loss.cu", "sum = row.sum(sum);\n    const T log_sum", "const T log_sum"
+    ),
+    "no smoothing": Bug("loss.cu", "if (smoothing > T(0))", "if (false)"),
+    "the row's loss of lane 0 alone": Bug("loss.cu", "row_loss = row.sum(row_loss);", "", 2),
+    "a group of half its lanes": Bug(
+        "loss.cu", "int distance = lanes / 2; distance > 0", "int distance = lanes / 4; distance > 0", 2
+    ),
+    "lanes without a row leave early": Bug(
+        "loss.cu",
+        "const bool has_row = row.b < B;",
+        "const bool has_row = row.b < B; if (!has_row) return;",
+        2,
+    ),
+    "a barrier too few in a block's sum": Bug(
+        "loss.cu", "of_warp[thread / 32] = value;\n  __syncthreads();", "of_warp[thread / 32] = value;"
+    ),
+    "a block's sum overtakes the next": Bug(
+        "loss.cu", "  __syncthreads();  // before the next call writes of_warp\n", ""
+    ),
+    "huber's other branch": Bug("loss.cu", "clipped * error - T(0.5)", "clipped * error - T(0.25)"),
+    "poisson without its target": Bug("loss.cu", "return rate(f) - y;", "return rate(f);"),
+    # optimizer.cu
+    "swapped moments": Bug(
+        "optimizer.cu", "m.at[i] / (maths::sqrt(v.at[i])", "v.at[i] / (maths::sqrt(m.at[i] * m.at[i])"
+    ),
+    "moments stored the wrong way round": Bug(
+        "optimizer.cu",
+        "store(m_n + n, m);\n    store(v_n + n, v);",
+        "store(m_n + n, v);\n    store(v_n + n, m);",
+    ),
+    "decay after the step": Bug("optimizer.cu", "g += penalty * p;\n    p *= shrink;", "p *= shrink;"),
+    "no decoupled decay": Bug("optimizer.cu", "p *= shrink;", ""),
+    "the velocity is not kept": Bug("optimizer.cu", "store(b_n + n, b);", "", 2),
+    "nesterov's step from the old velocity": Bug(
+        "optimizer.cu", "g.at[i] + momentum * b.at[i] : b.at[i]", "b.at[i] : b.at[i]"
+    ),
+    "epsilon under the root": Bug(
+        "optimizer.cu", "maths::sqrt(v.at[i]) + clock.own[0]", "maths::sqrt(v.at[i] + clock.own[0])"
+    ),
+    "lion's sign of the gradient": Bug(
+        "optimizer.cu", "maths::sign(m.at[i] + clock.own[0] * difference)", "maths::sign(g.at[i])"
+    ),
+    # norm.cu
+    "a partial sum that nobody adds": Bug("norm.cu", "p < P; p += blockDim.x", "p < P - 1; p += blockDim.x"),
+    "the norm without its root": Bug("norm.cu", "*norm = maths::sqrt(sum);", "*norm = sum;"),
+    "gradients grow where they are small": Bug(
+        "norm.cu", "maths::minimum(largest / (*norm + T(1e-6)), T(1))", "largest / (*norm + T(1e-6))"
+    ),
+    # rows.cu
+    "the index is taken for the row": Bug("rows.cu", "rows_nd + index_b[b] * D + d", "rows_nd + b * D + d"),
+    "shares of a weight of 0": Bug(
+        "rows.cu", "maths::maximum(block_reduce<Sum>(sum, T(0)), smallest)", "block_reduce<Sum>(sum, T(0))"
+    ),
+    "the clock runs late": Bug("rows.cu", "{step, rate, shrink", "{step - 1, rate, shrink"),
+}
+
+
+def planted(bug: Bug) -> Callable[[str, str], str]:
+    """What the emulated compiler does with a source before it compiles it."""
+
+    def plant(file: str, source: str) -> str:
+        if file != bug.file:
+            return source
+        assert source.count(bug.right) >= bug.times, f"{bug.right!r} is not {bug.times} times in {file}"
+        return source.replace(bug.right, bug.wrong, bug.times)
+
+    return plant
+
+
+def outcome(check: Callable[[Ops, str], None], ops: Ops) -> Exception | None:
+    """What the check raised."""
+    try:
+        check(ops, "float32")
+    except (AssertionError, EmulatorError) as error:
+        assert "g++ refuses" not in str(error), f"the planted bug does not compile: {error}"
+        return error
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _emulator() -> None:
+    try:
+        emulated_ops("fast")
+    except DeviceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_seen(name: str) -> None:
+    """As a wrong result, or by the emulator in the mode that looks at every access."""
+    bug = BUGS[name]
+    file = "activation.cu" if name == "the clock runs late" else bug.file
+    plant, check = planted(bug), seeing(file)
+    seen = outcome(check, emulated_ops("fast", plant)) or outcome(check, emulated_ops("check", plant))
+    assert seen is not None, f"{name}: nobody saw it"
+
+
+@pytest.mark.parametrize("file", sorted({bug.file for bug in BUGS.values()}))
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_without_a_bug_the_same_checks_pass(file: str, mode: str) -> None:
+    seeing(file)(emulated_ops(mode), "float32")
