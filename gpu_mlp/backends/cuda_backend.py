@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.backends.cuda_kernels import CupyPlace, KernelLibrary, compile_with_cupy
-from gpu_mlp.backends.fused import DotProducts, fused_ops
+from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
+from gpu_mlp.backends.cuda_kernels import CupyPlace, KernelLibrary, compile_with_cupy, pointer_of
+from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
@@ -82,7 +83,20 @@ def cuda_ops(index: int) -> Ops:
     reference = cuda_reference_ops(index)
     properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
     kernels = KernelLibrary(compile_with_cupy, CupyPlace(index), properties["multiProcessorCount"])
-    return fused_ops(reference, "cuda", kernels, DotProducts(reference.xp))
+    return fused_ops(reference, "cuda", kernels, _products(reference.xp))
+
+
+def _products(cupy: Any) -> Products:
+    """cuBLASLt's where nvmath-python is installed, else CuPy's."""
+    lt = import_cublaslt()
+    if lt is None:
+        return DotProducts(cupy)
+    return LtProducts(
+        lt,
+        cupy.empty(WORKSPACE_BYTES, cupy.uint8),
+        pointer=pointer_of,
+        stream=lambda: int(cupy.cuda.get_current_stream().ptr),
+    )
 
 
 @cache

@@ -30,6 +30,7 @@ __all__ = [
     "compile_with_cupy",
     "kernel_source",
     "parse_kernels",
+    "pointer_of",
 ]
 
 # The compute types that kernels are compiled for.
@@ -237,6 +238,11 @@ class KernelLibrary:
             launch = self._compiler(file, kernel_source(file), name)
             kernel = self._kernels[file, name] = Kernel(declaration, name, launch, self._place)
         return kernel
+
+
+def pointer_of(array: Any) -> int:
+    """The address of a CuPy array on its device."""
+    return int(array.data.ptr)
 
 
 class CupyPlace:

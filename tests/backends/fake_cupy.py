@@ -128,6 +128,7 @@ def install(monkeypatch: pytest.MonkeyPatch, machine: Machine | None) -> None:
         for name, module in fake_modules(machine).items():
             monkeypatch.setitem(sys.modules, name, module)
         monkeypatch.setattr("gpu_mlp.backends.cuda_backend.CupyPlace", lambda index: EmulatedPlace())
+        monkeypatch.setattr("gpu_mlp.backends.cuda_backend.import_cublaslt", lambda: None)
         return
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr("gpu_mlp.backends.select.find_spec", lambda name: None)

@@ -48,9 +48,11 @@ class FusedLayers:
         dropout: Dropout | None,
     ) -> None:
         """f_k = h_k Omega_k^T + beta_k and h_{k+1} = a[f_k], as `reference.layers.layer_forward`."""
-        self._products.forward(h, omega, f)
         if h_next is None:
             activation, h_next = "identity", f
+        in_one_go = activation if h_next is f and dropout is None else None
+        if self._products.forward(h, omega, f, beta, in_one_go):
+            return
         geometry = by_columns(*f.shape, packed(f.itemsize), self._kernels.multiprocessors)
         if dropout is None:
             self._kernel("bias_activation", f, activation)(*geometry, beta, f, h_next)
@@ -71,8 +73,8 @@ class FusedLayers:
         below: LayerBelow | None,
     ) -> None:
         """dL/dbeta_k, dL/dOmega_k and dL/df_{k-1}, as `reference.layers.layer_backward`."""
-        self._bias_gradient(dl_df, dl_dbeta, scratch.values)
-        self._products.weights(dl_df, h, dl_domega)
+        if not self._products.weights(dl_df, h, dl_domega, dl_dbeta):
+            self._bias_gradient(dl_df, dl_dbeta, scratch.values)
         if below is None:
             return
         self._products.below(dl_df, omega, below.dl_dh)

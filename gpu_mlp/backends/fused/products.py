@@ -10,31 +10,40 @@ __all__ = ["DotProducts", "Products"]
 
 
 class Products(Protocol):
-    """What multiplies matrices: h (B, I), omega (O, I), f and dl_df (B, O), dl_dh (B, I)."""
+    """What multiplies matrices: h (B, I), omega (O, I), beta (O,), f and dl_df (B, O), dl_dh (B, I).
 
-    def forward(self, h: Array, omega: Array, f: Array) -> None:
-        """f = h Omega^T"""
+    `captures` says whether its products can be captured in a CUDA graph.
+    """
 
-    def weights(self, dl_df: Array, h: Array, dl_domega: Array) -> None:
-        """dL/dOmega = (dL/df)^T h"""
+    captures: bool
+
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
+        """f = h Omega^T; or, if that can be done in the same go, f = a[h Omega^T + beta], and then True."""
+
+    def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
+        """dL/dOmega = (dL/df)^T h; and dL/dbeta if that can be done in the same go, and then True."""
 
     def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
         """dL/dh = dL/df Omega"""
 
 
 class DotProducts:
-    """`xp.dot`, which cannot be captured in a CUDA graph."""
+    """`xp.dot`, and nothing in the same go."""
+
+    captures = False
 
     def __init__(self, xp: Any) -> None:
         self._dot = xp.dot
 
-    def forward(self, h: Array, omega: Array, f: Array) -> None:
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
         """f = h Omega^T"""
         self._dot(h, omega.T, out=f)
+        return False
 
-    def weights(self, dl_df: Array, h: Array, dl_domega: Array) -> None:
+    def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
         """dL/dOmega = (dL/df)^T h"""
         self._dot(dl_df.T, h, out=dl_domega)
+        return False
 
     def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
         """dL/dh = dL/df Omega"""

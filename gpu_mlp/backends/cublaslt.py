@@ -1,0 +1,242 @@
+"""Planned matrix products by cuBLASLt, through the bindings of nvmath-python.
+
+CuPy's own products cannot be captured in a CUDA graph; these can: a plan is made once for a shape, a type, an alignment
+and an epilogue, has its own workspace, and a product is then one call on the current stream.
+
+cuBLASLt reads memory column by column, so a row-major matrix (r, c) is handed over as the (c, r) matrix that is its
+transpose:
+
+    f^T = Omega h^T             (O, B): A = omega, transposed, B = h
+    (dL/dOmega)^T = h^T dL/df   (I, O): A = h, B = dl_df, transposed
+    (dL/dh)^T = Omega^T (dL/df)^T   (I, B): A = omega, B = dl_df
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array
+from gpu_mlp.errors import DeviceError
+
+__all__ = ["WORKSPACE_BYTES", "LtProducts", "import_cublaslt"]
+
+logger = logging.getLogger("gpu_mlp")
+
+# What Hopper's fastest algorithms ask for.
+WORKSPACE_BYTES = 32 << 20
+CANDIDATES = 8
+LARGEST_ALIGNMENT = 256
+
+# Values of cudaDataType_t and cublasComputeType_t, which the bindings take as numbers.
+_DATA_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}
+_STRICT = {np.dtype(np.float32): 68, np.dtype(np.float64): 70}
+
+
+@cache
+def import_cublaslt() -> Any:
+    """The module `nvmath.bindings.cublasLt`, or None, with a line in the log, where it cannot be imported."""
+    try:
+        from nvmath.bindings import cublasLt
+    except ImportError as error:
+        logger.warning(
+            "matrix products go through CuPy and steps are not captured, since nvmath-python cannot be imported (%s); "
+            "pip install nvmath-python",
+            error,
+        )
+        return None
+    return cublasLt
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """D (m, n) = op(A) op(B) over k, column-major with no gaps between columns."""
+
+    m: int
+    n: int
+    k: int
+    transposed_a: bool
+    transposed_b: bool
+    dtype: np.dtype[Any]
+    alignments: tuple[int, int, int]
+    epilogue: str
+
+
+class _Plan:
+    """The descriptors of one problem and the algorithm that cuBLASLt thinks fastest."""
+
+    def __init__(self, lt: Any, handle: int, problem: _Problem, workspace_bytes: int) -> None:
+        self._lt = lt
+        data_type = _DATA_TYPES[problem.dtype]
+        self.descriptor = lt.matmul_desc_create(_STRICT[problem.dtype], data_type)
+        self._set("TRANSA", int(problem.transposed_a))
+        self._set("TRANSB", int(problem.transposed_b))
+        self._set("EPILOGUE", int(lt.Epilogue[problem.epilogue]))
+        self._bias = 0
+
+        def layout(rows: int, columns: int, transposed: bool) -> int:
+            if transposed:
+                rows, columns = columns, rows
+            descriptor: int = lt.matrix_layout_create(data_type, rows, columns, rows)
+            return descriptor
+
+        self.a = layout(problem.m, problem.k, problem.transposed_a)
+        self.b = layout(problem.k, problem.n, problem.transposed_b)
+        self.d = layout(problem.m, problem.n, False)
+        self._scalars = np.array([1, 0], problem.dtype)  # alpha and beta of D = alpha A B + beta C
+        self.one = self._scalars.ctypes.data
+        self.zero = self.one + self._scalars.itemsize
+        self.algorithms = self._candidates(handle, problem.alignments, workspace_bytes)
+        self.fastest = self.algorithms.ctypes.data
+
+    def _set(self, name: str, value: int) -> None:
+        attribute = self._lt.MatmulDescAttribute[name]
+        box = np.array([value], self._lt.get_matmul_desc_attribute_dtype(attribute))
+        self._lt.matmul_desc_set_attribute(self.descriptor, attribute, box.ctypes.data, box.nbytes)
+
+    def _candidates(self, handle: int, alignments: tuple[int, int, int], workspace_bytes: int) -> Any:
+        """The algorithms that can do it, likeliest fastest first."""
+        lt = self._lt
+        preference = lt.matmul_preference_create()
+        a, b, d = alignments
+        settings = {
+            "MAX_WORKSPACE_BYTES": workspace_bytes,
+            "MIN_ALIGNMENT_A_BYTES": a,
+            "MIN_ALIGNMENT_B_BYTES": b,
+            "MIN_ALIGNMENT_C_BYTES": d,
+            "MIN_ALIGNMENT_D_BYTES": d,
+        }
+        for name, value in settings.items():
+            attribute = lt.MatmulPreferenceAttribute[name]
+            box = np.array([value], lt.get_matmul_preference_attribute_dtype(attribute))
+            lt.matmul_preference_set_attribute(preference, attribute, box.ctypes.data, box.nbytes)
+        found = np.zeros(CANDIDATES, lt.matmul_heuristic_result_dtype)
+        count = np.zeros(1, np.int32)
+        layouts = (self.a, self.b, self.d, self.d)
+        try:
+            lt.matmul_algo_get_heuristic(
+                handle,
+                self.descriptor,
+                *layouts,
+                preference,
+                CANDIDATES,
+                found.ctypes.data,
+                count.ctypes.data,
+            )
+        except lt.cuBLASLtError:  # what is not supported at all
+            count[0] = 0
+        finally:
+            lt.matmul_preference_destroy(preference)
+        return found[: int(count[0])]
+
+    def point_at_bias(self, pointer: int) -> None:
+        """Where the epilogue reads beta or writes its gradient."""
+        if pointer != self._bias:
+            self._set("BIAS_POINTER", pointer)
+            self._bias = pointer
+
+
+class LtProducts:
+    """The products of a layer by cuBLASLt, with the bias, ReLU and the bias gradient as epilogues where it has them.
+
+    Args:
+        lt: the bindings.
+        workspace: memory of its own, 32 MiB: one product at a time may use it, so one stream.
+        pointer: the address of an array.
+        stream: the address of the current stream.
+    """
+
+    captures = True
+
+    def __init__(
+        self, lt: Any, workspace: Array, pointer: Callable[[Array], int], stream: Callable[[], int]
+    ) -> None:
+        self._lt = lt
+        self._handle = lt.create()
+        self._workspace = workspace
+        self._pointer = pointer
+        self._stream = stream
+        self._plans: dict[_Problem, _Plan] = {}
+
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
+        """f = h Omega^T; or a[h Omega^T + beta] for identity and relu, and then True."""
+        epilogue = {"identity": "BIAS", "relu": "RELU_BIAS"}.get(activation or "")
+        size = (f.shape[1], f.shape[0], h.shape[1])
+        if epilogue and self._multiply(size, omega, h, f, transposed_a=True, epilogue=epilogue, bias=beta):
+            return True
+        self._plain(size, omega, h, f, transposed_a=True)
+        return False
+
+    def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
+        """dL/dOmega = (dL/df)^T h; and dL/dbeta where cuBLASLt adds up, and then True."""
+        size = (h.shape[1], dl_df.shape[1], h.shape[0])
+        if self._multiply(size, h, dl_df, dl_domega, transposed_b=True, epilogue="BGRADB", bias=dl_dbeta):
+            return True
+        self._plain(size, h, dl_df, dl_domega, transposed_b=True)
+        return False
+
+    def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
+        """dL/dh = dL/df Omega"""
+        self._plain((omega.shape[1], dl_df.shape[0], omega.shape[0]), omega, dl_df, dl_dh)
+
+    def _plain(
+        self,
+        size: tuple[int, int, int],
+        a: Array,
+        b: Array,
+        d: Array,
+        *,
+        transposed_a: bool = False,
+        transposed_b: bool = False,
+    ) -> None:
+        if not self._multiply(size, a, b, d, transposed_a=transposed_a, transposed_b=transposed_b):
+            raise DeviceError(
+                f"cuBLASLt has no algorithm for a product of {size[0]} x {size[2]} and {size[2]} x {size[1]} "
+                f"in {d.dtype} on this device; update the driver and nvidia-cublas"
+            )
+
+    def _multiply(
+        self,
+        size: tuple[int, int, int],
+        a: Array,
+        b: Array,
+        d: Array,
+        *,
+        transposed_a: bool = False,
+        transposed_b: bool = False,
+        epilogue: str = "DEFAULT",
+        bias: Array | None = None,
+    ) -> bool:
+        """Whether cuBLASLt has an algorithm for it; with one it is done."""
+        pointers = tuple(map(self._pointer, (a, b, d)))
+        alignments = tuple(map(_alignment, pointers))
+        problem = _Problem(*size, transposed_a, transposed_b, d.dtype, alignments, epilogue)  # type: ignore[arg-type]
+        plan = self._plans.get(problem)
+        if plan is None:
+            plan = self._plans[problem] = _Plan(self._lt, self._handle, problem, self._workspace.nbytes)
+        if len(plan.algorithms) == 0:
+            return False
+        if bias is not None:
+            plan.point_at_bias(self._pointer(bias))
+        at_a, at_b, at_d = pointers
+        self._lt.matmul(
+            self._handle,
+            plan.descriptor,
+            *(plan.one, at_a, plan.a, at_b, plan.b),
+            *(plan.zero, at_d, plan.d, at_d, plan.d),
+            plan.fastest,
+            self._pointer(self._workspace),
+            self._workspace.nbytes,
+            self._stream(),
+        )
+        return True
+
+
+def _alignment(pointer: int) -> int:
+    """The largest power of two up to 256 that divides an address: what cuBLASLt may count on."""
+    return min(pointer & -pointer, LARGEST_ALIGNMENT)

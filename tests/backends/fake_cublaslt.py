@@ -1,0 +1,227 @@
+"""A stand-in for `nvmath.bindings.cublasLt` that multiplies in NumPy what the descriptors say, column by column."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array
+
+TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
+COMPUTE_TYPES = {68: np.dtype(np.float32), 70: np.dtype(np.float64)}
+ALGORITHM = 0x5EED
+
+
+class cuBLASLtError(Exception):  # noqa: N801 the bindings' own name
+    """What the bindings raise for a status."""
+
+
+class Epilogue(IntEnum):
+    """The values of cublasLtEpilogue_t that the package uses."""
+
+    DEFAULT = 1
+    BIAS = 4
+    RELU_BIAS = 6
+    BGRADB = 512
+
+
+class MatmulDescAttribute(IntEnum):
+    """cublasLtMatmulDescAttributes_t"""
+
+    TRANSA = 3
+    TRANSB = 4
+    EPILOGUE = 7
+    BIAS_POINTER = 8
+
+
+class MatmulPreferenceAttribute(IntEnum):
+    """cublasLtMatmulPreferenceAttributes_t"""
+
+    MAX_WORKSPACE_BYTES = 1
+    MIN_ALIGNMENT_A_BYTES = 5
+    MIN_ALIGNMENT_B_BYTES = 6
+    MIN_ALIGNMENT_C_BYTES = 7
+    MIN_ALIGNMENT_D_BYTES = 8
+
+
+def _read(pointer: int, dtype: Any, count: int = 1) -> Array:
+    size = np.dtype(dtype).itemsize * count
+    return np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
+
+
+@dataclass
+class Operation:
+    """A matmul descriptor."""
+
+    compute_type: int
+    scale_type: int
+    attributes: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A matrix layout."""
+
+    type: int
+    rows: int
+    columns: int
+    leading: int
+
+    def matrix(self, pointer: int) -> Array:
+        """The memory as a (rows, columns) matrix whose columns are contiguous."""
+        values = _read(pointer, TYPES[self.type], self.leading * self.columns)
+        return values.reshape(self.columns, self.leading).T[: self.rows]
+
+
+@dataclass
+class FakeCublasLt:
+    """The functions of the bindings; `missing` names epilogues for which there is no algorithm."""
+
+    missing: frozenset[str] = frozenset()
+    calls: list[str] = field(default_factory=list)
+    plans: int = 0
+    objects: dict[int, Any] = field(default_factory=dict)
+    preferences: list[dict[int, int]] = field(default_factory=list)
+
+    cuBLASLtError = cuBLASLtError
+    Epilogue = Epilogue
+    MatmulDescAttribute = MatmulDescAttribute
+    MatmulPreferenceAttribute = MatmulPreferenceAttribute
+    matmul_heuristic_result_dtype = np.dtype(
+        [
+            ("algo", "<u8", (8,)),
+            ("workspace_size", "<u8"),
+            ("state", "<i4"),
+            ("waves_count", "<f4"),
+            ("reserved", "<i4", (4,)),
+        ]
+    )
+
+    def _new(self, value: Any) -> int:
+        handle = 1000 + len(self.objects)
+        self.objects[handle] = value
+        return handle
+
+    def create(self) -> int:
+        """A handle."""
+        return self._new("handle")
+
+    def matmul_desc_create(self, compute_type: int, scale_type: int) -> int:
+        """An operation."""
+        assert COMPUTE_TYPES[compute_type] == TYPES[scale_type]
+        return self._new(Operation(compute_type, scale_type))
+
+    def get_matmul_desc_attribute_dtype(self, attribute: int) -> Any:
+        """As the bindings say."""
+        return {7: np.uint32, 8: np.int64}.get(int(attribute), np.int32)
+
+    def matmul_desc_set_attribute(self, operation: int, attribute: int, pointer: int, size: int) -> None:
+        """Read the value from memory."""
+        dtype = np.dtype(self.get_matmul_desc_attribute_dtype(attribute))
+        assert size == dtype.itemsize
+        self.objects[operation].attributes[int(attribute)] = int(_read(pointer, dtype)[0])
+
+    def matrix_layout_create(self, type_: int, rows: int, columns: int, leading: int) -> int:
+        """A layout."""
+        assert leading >= rows
+        return self._new(Layout(type_, rows, columns, leading))
+
+    def matmul_preference_create(self) -> int:
+        """A preference."""
+        return self._new({})
+
+    def get_matmul_preference_attribute_dtype(self, attribute: int) -> Any:
+        """As the bindings say."""
+        return np.uint64 if attribute == 1 else np.uint32
+
+    def matmul_preference_set_attribute(
+        self, preference: int, attribute: int, pointer: int, size: int
+    ) -> None:
+        """Read the value from memory."""
+        dtype = np.dtype(self.get_matmul_preference_attribute_dtype(attribute))
+        assert size == dtype.itemsize
+        self.objects[preference][int(attribute)] = int(_read(pointer, dtype)[0])
+
+    def matmul_preference_destroy(self, preference: int) -> None:
+        """Forget it."""
+        self.preferences.append(self.objects[preference])
+        self.objects[preference] = None
+
+    def matmul_algo_get_heuristic(
+        self,
+        handle: int,
+        operation: int,
+        a: int,
+        b: int,
+        c: int,
+        d: int,
+        preference: int,
+        wanted: int,
+        results: int,
+        count: int,
+    ) -> None:
+        """One algorithm, or none for an epilogue that is missing."""
+        assert self.objects[handle] == "handle"
+        self.plans += 1
+        self._shapes(operation, a, b, d)
+        found = Epilogue(self.objects[operation].attributes[7]).name not in self.missing
+        _read(count, np.int32)[0] = int(found)
+        _read(results, self.matmul_heuristic_result_dtype, wanted)["algo"][0] = ALGORITHM
+
+    def _shapes(self, operation: int, a: int, b: int, d: int) -> tuple[bool, bool]:
+        """Whether A and B are transposed; fails where the sizes of the product do not fit."""
+        attributes = self.objects[operation].attributes
+        transposed = bool(attributes[3]), bool(attributes[4])
+        (m, k), (k_of_b, n) = (
+            (each.columns, each.rows) if flip else (each.rows, each.columns)
+            for each, flip in zip((self.objects[a], self.objects[b]), transposed, strict=True)
+        )
+        layout = self.objects[d]
+        assert (m, n, k) == (layout.rows, layout.columns, k_of_b)
+        return transposed
+
+    def matmul(
+        self,
+        handle: int,
+        operation: int,
+        alpha: int,
+        a: int,
+        a_layout: int,
+        b: int,
+        b_layout: int,
+        beta: int,
+        c: int,
+        c_layout: int,
+        d: int,
+        d_layout: int,
+        algorithm: int,
+        workspace: int,
+        workspace_bytes: int,
+        stream: int,
+    ) -> None:
+        """D = op(A) op(B) with its epilogue."""
+        assert self.objects[handle] == "handle"
+        assert _read(algorithm, np.uint64)[0] == ALGORITHM
+        assert workspace
+        assert workspace_bytes
+        assert (c, c_layout) == (d, d_layout)
+        transposed = self._shapes(operation, a_layout, b_layout, d_layout)
+        description = self.objects[operation]
+        dtype = TYPES[description.scale_type]
+        assert (_read(alpha, dtype)[0], _read(beta, dtype)[0]) == (1, 0)
+        factors = [self.objects[each].matrix(at) for each, at in ((a_layout, a), (b_layout, b))]
+        left, right = (each.T if flip else each for each, flip in zip(factors, transposed, strict=True))
+        out = self.objects[d_layout].matrix(d)
+        out[...] = left @ right
+        epilogue = Epilogue(description.attributes[7])
+        self.calls.append(epilogue.name)
+        if epilogue in (Epilogue.BIAS, Epilogue.RELU_BIAS):
+            out += _read(description.attributes[8], dtype, out.shape[0])[:, None]
+        if epilogue == Epilogue.RELU_BIAS:
+            np.maximum(out, 0, out=out)
+        if epilogue == Epilogue.BGRADB:  # over the inner dimension of op(B), one sum a column
+            _read(description.attributes[8], dtype, out.shape[1])[...] = right.sum(axis=0)
