@@ -23,6 +23,29 @@ __global__ void __launch_bounds__(1024) row_shares(const T* weights_b, T* total,
   if (threadIdx.x == 0) *total = sum;
 }
 
+// clock_c = table_sc[position], the numbers of this step of an epoch. One thread.
+extern "C" __global__ void load_clock(const double* table_sc, const long long* position, double* clock_c, long long C) {
+  for (long long c = 0; c < C; ++c) clock_c[c] = table_sc[*position * C + c];
+}
+
+// out_bd = rows_nd[order_s[position batch + b]]: the mini-batch number `position` of an epoch of batches of `batch` rows.
+template <class T>
+__global__ void __launch_bounds__(256) gather_batch(const T* rows_nd, const long long* order_s, const long long* position,
+                                                   T* out_bd, long long batch, long long B, int D) {
+  const long long* index_b = order_s + *position * batch;
+  for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
+    constexpr int COUNT = decltype(count)::value;
+    for_each_row(B, [&](long long b) { store(out_bd + b * D + d, load<COUNT>(rows_nd + index_b[b] * D + d)); });
+  });
+}
+
+// losses_s[position] = loss, and on to the next step. One thread.
+template <class T>
+__global__ void __launch_bounds__(32) end_step(const T* loss, T* losses_s, long long* position) {
+  losses_s[*position] = *loss;
+  ++*position;
+}
+
 // clock_c = the eight numbers of one step. One thread.
 extern "C" __global__ void set_clock(double* clock_c, double step, double rate, double shrink, double penalty,
                                      double own0, double own1, double own2, double own3) {

@@ -10,6 +10,7 @@ Shapes use B for the batch, D for the width of a layer, O and I for the width of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -21,7 +22,9 @@ __all__ = [
     "GRADIENT_FROM_H",
     "LOSS_NAMES",
     "Array",
+    "Captured",
     "Dropout",
+    "Graphs",
     "LayerBelow",
     "LayerScratch",
     "LossPrimitive",
@@ -161,6 +164,39 @@ class OptimizerPrimitive(Protocol):
     ) -> None: ...
 
 
+# Launches what was captured.
+Captured: TypeAlias = Callable[[], None]
+
+
+class Graphs(Protocol):
+    """What a backend that can capture a step gives `learning.steps.cuda_graph`.
+
+    The clock is the backend's own device memory that tells its kernels which step it is: the step of the dropout masks,
+    from 0, and seven numbers made of the learning rate and the optimizer's constants.
+    """
+
+    def clock_row(self, optimizer: str, learning_rate: float, step: int, **constants: float) -> list[float]:
+        """The eight numbers of step `step`, which counts from 1."""
+
+    def set_clock(self, row: Sequence[float]) -> None:
+        """Show the numbers of the step that is launched next."""
+
+    def held_clock(self) -> AbstractContextManager[None]:
+        """Inside, primitives leave the clock as it is."""
+
+    def load_clock(self, table: Array, position: Array) -> None:
+        """The clock <- table[position]: table (S, 8) float64, position () int64."""
+
+    def gather_batch(self, rows: Array, order: Array, position: Array, out: Array, batch: int) -> None:
+        """out_b = rows[order[position batch + b]]: rows (N, D) or (N,), order (S batch,), out (B, D) or (B,)."""
+
+    def end_step(self, loss: Array, losses: Array, position: Array) -> None:
+        """losses[position] = loss, then position + 1."""
+
+    def capture(self, work: Callable[[], None]) -> Captured:
+        """Record the launches of `work`, which are not run; raises what the driver raises where one cannot be."""
+
+
 @dataclass(frozen=True)
 class Ops:
     """One backend: an array module and every primitive written for it."""
@@ -198,3 +234,6 @@ class Ops:
     to_device: Callable[[Any], Array]
     to_host: Callable[[Array], np.ndarray[Any, Any]]
     synchronize: Callable[[], None]
+
+    # Only where a step can be captured.
+    graphs: Graphs | None = None

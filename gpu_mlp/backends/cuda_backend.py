@@ -12,7 +12,13 @@ import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
-from gpu_mlp.backends.cuda_kernels import CupyPlace, KernelLibrary, compile_with_cupy, pointer_of
+from gpu_mlp.backends.cuda_kernels import (
+    CupyPlace,
+    KernelLibrary,
+    capture_with_cupy,
+    compile_with_cupy,
+    pointer_of,
+)
 from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
@@ -83,7 +89,7 @@ def cuda_ops(index: int) -> Ops:
     reference = cuda_reference_ops(index)
     properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
     kernels = KernelLibrary(compile_with_cupy, CupyPlace(index), properties["multiProcessorCount"])
-    return fused_ops(reference, "cuda", kernels, _products(reference.xp))
+    return fused_ops(reference, "cuda", kernels, _products(reference.xp), capture_with_cupy)
 
 
 def _products(cupy: Any) -> Products:

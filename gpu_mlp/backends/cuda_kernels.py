@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.base import Array, Captured
 from gpu_mlp.errors import DeviceError, ShapeError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "KernelLibrary",
     "Launch",
     "c_type",
+    "capture_with_cupy",
     "compile_with_cupy",
     "kernel_source",
     "parse_kernels",
@@ -277,4 +278,23 @@ def compile_with_cupy(file: str, source: str, name: str) -> Launch:
         launch: Launch = module.get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         raise DeviceError(f"kernel {name} of {file} does not compile on this machine: {error}") from error
+    return launch
+
+
+def capture_with_cupy(work: Callable[[], None]) -> Captured:
+    """The launches of `work` as a CUDA graph that is launched on the current stream; none of them is run yet.
+
+    Raises what CuPy or the driver raises for a call that cannot be captured. The memory that the launches use is the
+    caller's to keep.
+    """
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+    with stream:
+        stream.begin_capture()
+        try:
+            work()
+        finally:
+            graph = stream.end_capture()
+    launch: Captured = graph.launch
     return launch

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,11 @@ class _Table:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def arrays(self) -> tuple[Array, Array, Array | None]:
+        """x, y and weights: always the same tuple."""
+        return self.x, self.y, self.weights
 
 
 def _table(network: Network, loss: Loss, what: str, x: Any, y: Any, sample_weight: Any = None) -> _Table:
@@ -230,14 +236,16 @@ class _Run:
         done = (number - 1) * self.steps_per_epoch
         total = self.total_epochs * self.steps_per_epoch
         next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
-        for i in range(count):
-            step.learning_rate = rate * self.schedule.factor(done + i, self.steps_per_epoch, total)
-            index = order[i * batch : (i + 1) * batch]
-            step.run_rows(table.x, table.y, table.weights, index, self._losses[i, ...])
+        rates = [rate * self.schedule.factor(done + i, self.steps_per_epoch, total) for i in range(count)]
+
+        def report(steps: int) -> None:
+            nonlocal next_report
             if callbacks and time.perf_counter() >= next_report:
                 next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
                 for callback in callbacks:
-                    callback.on_progress(self, min((i + 1) * batch, self.rows))
+                    callback.on_progress(self, min(steps * batch, self.rows))
+
+        step.run_steps(table.arrays, order, rates, self._losses[:count], report)
 
     def _order(self, number: int) -> Array:
         xp = self.network.ops.xp

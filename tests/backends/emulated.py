@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,50 @@ def _memory(array: Any) -> tuple[int, int]:
     return array.ctypes.data, array.nbytes
 
 
+class Recorder:
+    """Stands in for the capture of a stream: calls are kept instead of made, with the arguments they had."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], Any]] | None = None
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What repeats the calls that `work` makes."""
+        self.calls = calls = []
+        try:
+            work()
+        finally:
+            self.calls = None
+
+        def replay() -> None:
+            for call in calls:
+                call()
+
+        return replay
+
+    def recorded(self, function: Callable[..., Any], result: Any = None) -> Callable[..., Any]:
+        """The function, which while recording gives `result`."""
+
+        def call(*arguments: Any) -> Any:
+            if self.calls is None:
+                return function(*arguments)
+            self.calls.append(partial(function, *arguments))
+            return result
+
+        return call
+
+
+class RecordedProducts:
+    """NumPy's products, which can be recorded."""
+
+    captures = True
+
+    def __init__(self, recorder: Recorder) -> None:
+        products = DotProducts(np)
+        self.forward = recorder.recorded(products.forward, False)
+        self.weights = recorder.recorded(products.weights, False)
+        self.below = recorder.recorded(products.below)
+
+
 @cache
 def emulated_ops(mode: str = "fast", change: Change | None = None) -> Ops:
     """In the emulator's mode "fast" or "check"; raises DeviceError where no kernel can be emulated."""
@@ -107,5 +151,10 @@ def emulated_ops(mode: str = "fast", change: Change | None = None) -> Ops:
         to_host=np.asarray,
         synchronize=lambda: None,
     )
-    kernels = KernelLibrary(EmulatedCompiler(mode, change), EmulatedPlace(), MULTIPROCESSORS)
-    return fused_ops(reference, "cuda-emulated", kernels, DotProducts(np))
+    compiler, recorder = EmulatedCompiler(mode, change), Recorder()
+
+    def compile_recorded(file: str, source: str, name: str) -> Launch:
+        return recorder.recorded(compiler(file, source, name))
+
+    kernels = KernelLibrary(compile_recorded, EmulatedPlace(), MULTIPROCESSORS)
+    return fused_ops(reference, "cuda-emulated", kernels, RecordedProducts(recorder), recorder.capture)

@@ -87,7 +87,7 @@ class FakeCublasLt:
     objects: dict[int, Any] = field(default_factory=dict)
     preferences: list[dict[int, int]] = field(default_factory=list)
 
-    cuBLASLtError = cuBLASLtError
+    cuBLASLtError = cuBLASLtError  # noqa: N815 the bindings' own name
     Epilogue = Epilogue
     MatmulDescAttribute = MatmulDescAttribute
     MatmulPreferenceAttribute = MatmulPreferenceAttribute

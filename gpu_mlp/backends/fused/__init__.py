@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.base import Captured, Ops
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
-from gpu_mlp.backends.fused import clock, layers, losses, optimizers, rows
+from gpu_mlp.backends.fused import clock, graphs, layers, losses, optimizers, rows
 from gpu_mlp.backends.fused.products import DotProducts, Products
 
 __all__ = ["INSTANTIATIONS", "DotProducts", "Products", "fused_ops"]
@@ -20,12 +20,25 @@ INSTANTIATIONS: Mapping[str, tuple[str, ...]] = {
     **layers.INSTANTIATIONS,
     **losses.INSTANTIATIONS,
     **optimizers.INSTANTIATIONS,
-    "rows.cu": clock.INSTANTIATIONS["rows.cu"] + rows.INSTANTIATIONS["rows.cu"],
+    "rows.cu": (
+        *clock.INSTANTIATIONS["rows.cu"],
+        *rows.INSTANTIATIONS["rows.cu"],
+        *graphs.INSTANTIATIONS["rows.cu"],
+    ),
 }
 
 
-def fused_ops(reference: Ops, name: str, kernels: KernelLibrary, products: Products) -> Ops:
-    """`reference` with everything replaced that a kernel does in one go."""
+def fused_ops(
+    reference: Ops,
+    name: str,
+    kernels: KernelLibrary,
+    products: Products,
+    capture: Callable[[Callable[[], None]], Captured] | None = None,
+) -> Ops:
+    """`reference` with everything replaced that a kernel does in one go.
+
+    `capture` makes a graph of launches; without it, or with products that cannot be captured, steps are plain launches.
+    """
     the_clock = clock.Clock(kernels, reference.xp.zeros(8, np.float64))
     fused_layers = layers.FusedLayers(kernels, products, the_clock)
     loss = partial(losses.fused_loss, kernels)
@@ -50,4 +63,5 @@ def fused_ops(reference: Ops, name: str, kernels: KernelLibrary, products: Produ
         clip_global_norm=partial(optimizers.clip_global_norm, kernels),
         gather_rows=partial(rows.gather_rows, kernels),
         row_shares=partial(rows.row_shares, kernels),
+        graphs=graphs.FusedGraphs(kernels, the_clock, capture) if capture and products.captures else None,
     )

@@ -18,17 +18,23 @@ class Clock:
 
     def __init__(self, kernels: KernelLibrary, numbers: Array) -> None:
         self.numbers = numbers
+        self.held = False  # whether somebody else sets it
         self._kernels = kernels
 
     def set(
         self,
-        step: int,
+        step: float,
         rate: float = 0.0,
         shrink: float = 1.0,
         penalty: float = 0.0,
         own: tuple[float, ...] = (),
     ) -> None:
-        """One tiny launch, in the order of the stream."""
+        """One tiny launch, in the order of the stream; none while the clock is held.
+
+        `step` counts from 0 and is what dropout masks are drawn of.
+        """
+        if self.held:
+            return
         kernel = self._kernels.get("rows.cu", "set_clock")
         own = (*own, *(0.0,) * (4 - len(own)))
         kernel((1,), (1,), self.numbers, float(step), rate, shrink, penalty, *own)

@@ -11,7 +11,7 @@ from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
 from gpu_mlp.backends.reference.optimizers import adam_constants
 
-__all__ = ["INSTANTIATIONS", "clip_global_norm", "fused_optimizer"]
+__all__ = ["INSTANTIATIONS", "clip_global_norm", "clock_row", "fused_optimizer"]
 
 INSTANTIATIONS = {
     "optimizer.cu": tuple(
@@ -63,15 +63,31 @@ PLANS: dict[str, Callable[..., Plan]] = {
 }
 
 
+def clock_row(
+    optimizer: str,
+    learning_rate: float,
+    step: int,
+    *,
+    weight_decay: float,
+    decoupled: float,
+    **constants: float,
+) -> tuple[str, tuple[float, ...]]:
+    """The kernel, and what the clock shows it at step `step`, from 1: rate, shrink, penalty and its own constants."""
+    kernel, rate, own = PLANS[optimizer](learning_rate, step, **constants)
+    shrink = 1.0 - learning_rate * weight_decay if decoupled else 1.0
+    penalty = 0.0 if decoupled else weight_decay
+    return kernel, (rate, shrink, penalty, *own)
+
+
 def fused_optimizer(kernels: KernelLibrary, clock: Clock, name: str) -> OptimizerPrimitive:
     """An optimizer of `reference.optimizers` by its name; gradients stay as they are under an L2 penalty."""
-    return partial(_update, kernels, clock, PLANS[name])
+    return partial(_update, kernels, clock, name)
 
 
 def _update(
     kernels: KernelLibrary,
     clock: Clock,
-    plan: Callable[..., Plan],
+    name: str,
     parameters: Array,
     gradients: Array,
     state: Sequence[Array],
@@ -79,14 +95,10 @@ def _update(
     *,
     learning_rate: float,
     step: int,
-    weight_decay: float,
-    decoupled: float,
     **constants: float,
 ) -> None:
-    kernel, rate, own = plan(learning_rate, step, **constants)
-    shrink = 1.0 - learning_rate * weight_decay if decoupled else 1.0
-    penalty = 0.0 if decoupled else weight_decay
-    clock.set(step, rate, shrink, penalty, own)
+    kernel, (rate, shrink, penalty, *own) = clock_row(name, learning_rate, step, **constants)
+    clock.set(step - 1, rate, shrink, penalty, tuple(own))
     geometry = by_elements(parameters.size, packed(parameters.itemsize), kernels.multiprocessors)
     launch = kernels.get("optimizer.cu", f"{kernel}<{c_type(parameters)}>")
     launch(*geometry, parameters, gradients, *state, clock.numbers)

@@ -35,6 +35,10 @@ def reference_ops(
 ) -> Ops:
     """All primitives written with the functions of `xp`, which is `numpy` or a module like it."""
     activations = bind_activations(xp, erf)
+    primitives: dict[str, Any] = {
+        **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
+        **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
+    }
     return Ops(
         name=name,
         device=device,
@@ -42,8 +46,7 @@ def reference_ops(
         elements_at_once=elements_at_once,
         layer_forward=partial(layers.layer_forward, xp, activations),
         layer_backward=partial(layers.layer_backward, xp, activations),
-        **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
-        **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
+        **primitives,
         clip_global_norm=partial(optimizers.clip_global_norm, xp),
         gather_rows=partial(rows.gather_rows, xp),
         row_shares=partial(rows.row_shares, xp),

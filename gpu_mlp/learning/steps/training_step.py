@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from gpu_mlp.backends.base import Array
@@ -9,6 +11,7 @@ from gpu_mlp.config import LARGEST_SEED, Loss, check_range
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
+from gpu_mlp.learning.steps.cuda_graph import GraphStep
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.losses import to_targets, to_weights
@@ -19,7 +22,7 @@ __all__ = ["TrainingStep"]
 
 
 # What a batch of one size has: its rows, and the step that fits the machine and the size.
-Room: TypeAlias = tuple[Batch, LayerwiseStep | ThreadedStep]
+Room: TypeAlias = tuple[Batch, LayerwiseStep | ThreadedStep | GraphStep]
 
 
 class TrainingStep:
@@ -93,6 +96,36 @@ class TrainingStep:
         room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
         loss[...] = room.loss
 
+    def run_steps(
+        self,
+        table: tuple[Array, Array, Array | None],
+        order: Array,
+        learning_rates: Sequence[float],
+        losses: Array,
+        after: Callable[[int], None],
+    ) -> None:
+        """The first steps of an epoch, one for each learning rate, on a checked table: x, y, and weights or None.
+
+        order (N,) says which rows come when, `batch_size` of them to a step and what is left to the last one. Writes
+        every step's loss into losses (S,) and calls `after` with the number of steps launched so far.
+        """
+        rows, steps = self.batch_size, len(learning_rates)
+        full = min(len(order) // rows, steps)
+        for first, last, size in ((0, full, rows), (full, steps, len(order) - full * rows)):
+            if first == last:
+                continue
+            index = order[first * rows : first * rows + (last - first) * size]
+            rates, values = learning_rates[first:last], losses[first:last]
+            _, room = self.room_for(size)
+            if isinstance(room, GraphStep):
+                tell = partial(_add_to, after, first)
+                room.run_steps(table, index, rates, values, self.optimizer, self._clip, tell)
+                self.learning_rate = rates[-1]
+                continue
+            for i, self.learning_rate in enumerate(rates):
+                self.run_rows(*table, index[i * size : (i + 1) * size], values[i, ...])
+                after(first + i + 1)
+
     def room_for(self, rows: int) -> Room:
         """The memory and the step of a batch of `rows` rows, made when first needed."""
         room = self._rooms.get(rows)
@@ -111,6 +144,8 @@ class TrainingStep:
         network, threads = self.network, threads_for(self.network, rows)
         batch = Batch(network.ops, network.layer_sizes, rows, network.dtype)
         what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
+        if (graphs := network.ops.graphs) is not None:
+            return batch, GraphStep(network, self.loss, self._gradients, rows, graphs=graphs, **what)
         if threads > 1:
             return batch, ThreadedStep(network, self.loss, self._gradients, rows, threads=threads, **what)
         return batch, LayerwiseStep(network, self.loss, self._gradients, rows, **what)
@@ -129,3 +164,7 @@ class TrainingStep:
         if sample_weight is None:
             return x, y, None
         return x, y, to_weights(network.ops, sample_weight, rows=len(x), dtype=network.dtype)
+
+
+def _add_to(after: Callable[[int], None], first: int, done: int) -> None:
+    after(first + done)
