@@ -64,8 +64,9 @@ class Run:
 
     def _clip(self, largest: float) -> Any:
         norm, coefficient = np.zeros((), self.network.dtype), np.zeros((), self.network.dtype)
+        scratch = np.empty_like(self.network.parameters.flat)
         clip = self.network.ops.clip_global_norm
-        return lambda flat: clip(largest, flat, norm, coefficient, np.empty_like(flat))
+        return lambda flat: clip(largest, flat, norm, coefficient, scratch)
 
     def once(self) -> float:
         self.step.run(self.x, self.y, self.share, self.optimizer, 1e-2, self.clip)
