@@ -110,12 +110,6 @@ def train(
         device=device,
         **network.arguments(),
     )
-    console = error_console()
-    print_facts(_facts(plan, device))
-    started = time.monotonic()
-    with Interruption(console) as interruption:
-        result = plan.run([progress_for(console, plan.metric_name), interruption])
-    seconds = time.monotonic() - started
     settings: dict[str, TomlValue] = {
         **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
         "target": target,
@@ -127,11 +121,17 @@ def train(
         "device": device,
         **{key.replace("_", "-"): "none" if v is None else v for key, v in asdict(plan.config).items()},
     }
-    files = write_run(destination, result.model, result.history, settings, metric_name=plan.metric_name)
-    if as_json:
-        print_json(_document(plan, result, destination, seconds))
-    else:
-        _print_result(result, destination, files, seconds)
+    console = error_console()
+    print_facts(_facts(plan, device))
+    started = time.monotonic()
+    with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
+        result = plan.run([progress_for(console, plan.metric_name), interruption])
+        seconds = time.monotonic() - started
+        files = write_run(destination, result.model, result.history, settings, metric_name=plan.metric_name)
+        if as_json:
+            print_json(_document(plan, result, destination, seconds))
+        else:
+            _print_result(result, destination, files, seconds)
     return INTERRUPTED if interruption.interrupted else 0
 
 
