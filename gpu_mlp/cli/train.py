@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -97,8 +98,7 @@ def train(
     """
     network = _Network(hidden, activation, initializer, dtype)
     source, target, name = _source(table, demo, target)
-    destination = next_free(name) if out is None else out
-    check_destination(destination)
+    check_destination(next_free(name) if out is None else out)
     plan = plan_fit(
         source,
         target,
@@ -127,7 +127,10 @@ def train(
     with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
         result = plan.run([progress_for(console, plan.metric_name), interruption])
         seconds = time.monotonic() - started
-        files = write_run(destination, result.model, result.history, settings, metric_name=plan.metric_name)
+        place = partial(next_free, name) if out is None else out
+        destination, files = write_run(
+            place, result.model, result.history, settings, metric_name=plan.metric_name
+        )
         if as_json:
             print_json(_document(plan, result, destination, seconds))
         else:

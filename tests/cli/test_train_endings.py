@@ -36,3 +36,13 @@ def test_ctrl_c_after_the_last_epoch_loses_nothing(moment: str, monkeypatch: pyt
     assert "nothing was written" not in outcome.err
     assert "run folder: run (" in outcome.out
     assert sorted(path.name for path in Path("run").iterdir()) == FILES
+
+
+def test_a_second_run_at_once_gets_the_next_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [TRAIN]  # run when the first has been trained and not yet written
+    before("write_run", lambda: others and run(*others.pop()), monkeypatch)
+    outcome = run(*TRAIN)
+    assert outcome.code == 0, outcome.err
+    assert "run folder: runs/iris-2 (" in outcome.out
+    for folder in ("runs/iris-1", "runs/iris-2"):
+        assert sorted(path.name for path in Path(folder).iterdir()) == FILES
