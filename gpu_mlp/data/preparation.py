@@ -128,9 +128,10 @@ class Preparation:
         """
         if not feature_names:
             raise DataError(f"{table.shown_origin} has no feature columns left; ignore fewer of its columns")
+        training = table if rows is None else table.select(rows)
         for name in feature_names:
             _check_no_misread_numbers(table, name)
-        training = table if rows is None else table.select(rows)
+            _check_values(table, training, name)
         return cls(tuple(_fit_feature(training, name) for name in feature_names))
 
     def transform(
@@ -214,14 +215,25 @@ def _check_no_misread_numbers(table: Table, name: str) -> None:
         fail_at(table, row, name, f"{complaint}, or leave the column out with --ignore {quoted(name)}")
 
 
+def _check_values(table: Table, training: Table, name: str) -> None:
+    """Raise DataError where the training rows have no value in the column."""
+    if not missing_mask(training.columns[name]).all():
+        return
+    elsewhere = int((~missing_mask(table.columns[name])).sum())
+    has = (
+        f"has no value in the {training.rows} training rows ({elsewhere} in the whole table)"
+        if elsewhere
+        else "has no values at all"
+    )
+    raise DataError(
+        f"{table.shown_origin}, column {quoted(name)} {has}; "
+        f"fill it in or leave it out with --ignore {quoted(name)}"
+    )
+
+
 def _fit_feature(table: Table, name: str) -> Feature:
-    values = table.column(name)
+    values = table.columns[name]
     missing = missing_mask(values)
-    if missing.all():
-        raise DataError(
-            f"{table.shown_origin}, column {quoted(name)} has no values at all; "
-            f"fill it in or leave it out with --ignore {quoted(name)}"
-        )
     if table.kinds[name] == "text":
         return _fit_text(table, name, values)
     check_range(table, name, values)
