@@ -20,7 +20,7 @@ DEVICE_VARIABLE = "GPU_MLP_DEVICE"
 
 
 def device_ops(device: str = "auto") -> Ops:
-    """The backend of "auto", "cpu", "cuda" or "cuda:N".
+    """The backend of "auto", "cpu", "cuda" or "cuda:N"; a CUDA device becomes this thread's current one.
 
     "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU,
     and logs once what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that
@@ -38,9 +38,12 @@ def device_ops(device: str = "auto") -> Ops:
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", str(device))
     if match is None:
         raise DeviceError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
-    from gpu_mlp.backends.cuda_backend import cuda_reference_ops
+    from gpu_mlp.backends.cuda_backend import cuda_reference_ops, make_current
 
-    return cuda_reference_ops(int(match.group(1) or 0))
+    index = int(match.group(1) or 0)
+    ops = cuda_reference_ops(index)
+    make_current(index)
+    return ops
 
 
 def ops_of(array: Any) -> Ops:
@@ -54,7 +57,7 @@ def ops_of(array: Any) -> Ops:
 
 @cache
 def choose_device() -> tuple[str, str]:
-    """The device that "auto" means on this machine, and the reason in a sentence."""
+    """The device that "auto" means on this machine, and the reason in a sentence; the current one stays current."""
     choice = "cpu"
     if find_spec("cupy") is None:
         reason = "CuPy is not installed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,14 @@ class Machine:
     kernel_error: Exception | None = None
     wrong_sum: bool = False
     used: list[int] = field(default_factory=list)  # the indices made current
+    synchronized: list[str] = field(default_factory=list)  # the streams that were waited for
+    stream: str = "first"  # the current one of every device
+    here: threading.local = field(default_factory=threading.local)
+
+    @property
+    def current(self) -> int:
+        """The current device of this thread."""
+        return getattr(self.here, "device", 0)
 
 
 def fake_modules(machine: Machine) -> dict[str, ModuleType]:
@@ -56,6 +65,19 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
 
         def use(self) -> None:
             machine.used.append(self.index)
+            machine.here.device = self.index
+
+        def __enter__(self) -> None:
+            self.outer = machine.current
+            machine.here.device = self.index
+
+        def __exit__(self, *_: object) -> None:
+            machine.here.device = self.outer
+
+    def get_current_stream(device_id: int = -1) -> Any:
+        device = machine.current if device_id == -1 else device_id
+        name = f"{machine.stream} of {device}"
+        return SimpleNamespace(synchronize=lambda: machine.synchronized.append(name))
 
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
@@ -75,7 +97,7 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
         cuda=SimpleNamespace(
             runtime=runtime,
             Device=Device,
-            get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
+            get_current_stream=get_current_stream,
         ),
     )
     special = ModuleType("cupyx.scipy.special")
