@@ -12,7 +12,7 @@ from typing import Any
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.errors import DeviceError
 
-__all__ = ["choose_device", "device_ops", "ops_of"]
+__all__ = ["DEVICE_VARIABLE", "automatic_device", "choose_device", "device_ops", "ops_of"]
 
 logger = logging.getLogger("gpu_mlp")
 
@@ -41,9 +41,24 @@ def device_ops(device: str = "auto") -> Ops:
     from gpu_mlp.backends.cuda_backend import cuda_reference_ops, make_current
 
     index = int(match.group(1) or 0)
-    ops = cuda_reference_ops(index)
+    try:
+        ops = cuda_reference_ops(index)
+    except DeviceError as error:
+        if source:
+            raise DeviceError(f"{DEVICE_VARIABLE} is {device!r}: {error}") from error
+        raise
     make_current(index)
     return ops
+
+
+def automatic_device() -> tuple[str | None, str]:
+    """The device that "auto" means here and now, None where it cannot be used, and the reason in a sentence."""
+    if os.environ.get(DEVICE_VARIABLE, "") in ("", "auto"):
+        return choose_device()
+    try:
+        return device_ops("auto").device, f"asked for by {DEVICE_VARIABLE}"
+    except DeviceError as error:
+        return None, str(error)
 
 
 def ops_of(array: Any) -> Ops:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Group, Parameter
 
-from gpu_mlp.backends.select import DEVICE_VARIABLE, choose_device
+from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics
 from gpu_mlp.cli.progress import Interruption, progress_for
 from gpu_mlp.config import TrainingConfig
@@ -173,12 +173,7 @@ def _facts(plan: FitPlan, device: str) -> list[tuple[str, str]]:
     sizes = network.layer_sizes
     parameters = sum(rows * (columns + 1) for columns, rows in pairwise(sizes))
     activations = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
-    automatic = device == "auto" and plan.ops.device == choose_device()[0]
-    why = (
-        choose_device()[1]
-        if automatic
-        else f"asked for by {DEVICE_VARIABLE if device == 'auto' else '--device'}"
-    )
+    why = automatic_device()[1] if device == "auto" else "asked for by --device"
     architecture = "-".join(map(str, sizes))
     counts = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
     return [
