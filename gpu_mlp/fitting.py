@@ -235,10 +235,9 @@ def plan_fit(
     loss = _loss(config, goal, table)
     labels = goal.encode(table) if goal.task == "classification" else None
     split = split_rows(table.rows, labels, validation=validation, test=test, seed=config.seed)
-    training_rows = table.select(split.train)
     if goal.task == "regression":
-        goal = Target.fit(training_rows, target, choice, standardise=config.loss != "poisson")
-    preparation = Preparation.fit(training_rows, [name for name in table.names if name != target])
+        goal = Target.fit(table.select(split.train), target, choice, standardise=config.loss != "poisson")
+    preparation = Preparation.fit(table, [name for name in table.names if name != target], split.train)
     parts = {name: table.select(rows) for name, rows in asdict(split).items()}
     arrays = {
         name: (preparation.transform(part, dtype, also_allowed=(target,)), goal.encode(part))

@@ -41,6 +41,7 @@ def ops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ops:
     chosen = ops_or_skip(request.param)
     if chosen.device != "cpu":
         monkeypatch.setattr(cuda_backend, "cuda_ops", lambda index: chosen)
+        monkeypatch.setattr(cuda_backend, "make_current", lambda index: None)
     return chosen
 
 

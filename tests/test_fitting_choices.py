@@ -11,6 +11,7 @@ import pytest
 import gpu_mlp
 from gpu_mlp.backends.base import LOSS_NAMES
 from gpu_mlp.config import TrainingConfig
+from gpu_mlp.data import split_rows
 from gpu_mlp.errors import ConfigError, DataError, DeviceError, DivergenceError, GpuMlpError
 from gpu_mlp.fitting import FitPlan, plan_fit
 from gpu_mlp.learning.callbacks import Callback, RunView
@@ -226,3 +227,22 @@ def test_every_other_column_is_a_feature() -> None:
     """Also what might have been a target."""
     made = plan("grade", people())
     assert made.preparation.input_names == tuple(name for name in people() if name != "grade")
+
+
+@pytest.mark.parametrize("value", [3.5, "red"])
+def test_a_column_without_a_value_in_the_training_rows_is_said_to_have_some_elsewhere(value: object) -> None:
+    rows = 40
+    train = split_rows(rows, None, validation=0.15, test=0.15, seed=0).train
+    for row in range(rows):
+        table = {
+            "s": [value if number == row else None for number in range(rows)],
+            "x": [0.5 * number for number in range(rows)],
+            "y": [1.5 * number for number in range(rows)],
+        }
+        if row in train:
+            plan_fit(table, "y", device="cpu", seed=0)
+            continue
+        with refused(
+            "column 's' has no value in the 28 training rows (1 in the whole table)", "--ignore 's'"
+        ):
+            plan_fit(table, "y", device="cpu", seed=0)

@@ -24,7 +24,7 @@ from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
 
-__all__ = ["cuda_device_count", "cuda_ops", "cuda_reference_ops", "describe_device"]
+__all__ = ["cuda_device_count", "cuda_ops", "cuda_reference_ops", "describe_device", "make_current"]
 
 INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older than 580)"
 
@@ -80,6 +80,11 @@ def describe_device(index: int) -> str:
     return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB"
 
 
+def make_current(index: int) -> None:
+    """Let CuPy allocate and launch on that device in this thread, until it is told otherwise."""
+    _import_cupy().cuda.Device(index).use()
+
+
 @cache
 def cuda_ops(index: int) -> Ops:
     """`cuda_reference_ops` with everything replaced that a kernel does in one go.
@@ -87,9 +92,11 @@ def cuda_ops(index: int) -> Ops:
     Raises DeviceError as it does, and where the kernels' sources are missing.
     """
     reference = cuda_reference_ops(index)
-    properties = _import_cupy().cuda.runtime.getDeviceProperties(index)
-    kernels = KernelLibrary(compile_with_cupy, CupyPlace(index), properties["multiProcessorCount"])
-    return fused_ops(reference, "cuda", kernels, _products(reference.xp), capture_with_cupy)
+    cupy = reference.xp
+    properties = cupy.cuda.runtime.getDeviceProperties(index)
+    with cupy.cuda.Device(index):
+        kernels = KernelLibrary(compile_with_cupy, CupyPlace(index), properties["multiProcessorCount"])
+        return fused_ops(reference, "cuda", kernels, _products(cupy), capture_with_cupy)
 
 
 def _products(cupy: Any) -> Products:
@@ -107,7 +114,7 @@ def _products(cupy: Any) -> Products:
 
 @cache
 def cuda_reference_ops(index: int) -> Ops:
-    """Every primitive as CuPy calls on device `index`, which becomes the process's current device.
+    """Every primitive as CuPy calls on device `index`, which `make_current` makes the current one.
 
     Raises DeviceError where there is no such device or it fails to run a first kernel.
     """
@@ -120,10 +127,11 @@ def cuda_reference_ops(index: int) -> Ops:
         )
     from cupyx.scipy.special import erf
 
-    cupy.cuda.Device(index).use()
-    _probe(cupy, index)
+    with cupy.cuda.Device(index):
+        _probe(cupy, index)
 
     def to_device(array: Any) -> Array:
+        make_current(index)  # every computation begins with its input
         if isinstance(array, cupy.ndarray):
             on_device: Array = array
         elif hasattr(array, "__cuda_array_interface__"):
@@ -143,7 +151,7 @@ def cuda_reference_ops(index: int) -> Ops:
         erf=erf,
         to_device=to_device,
         to_host=to_host,
-        synchronize=cupy.cuda.get_current_stream().synchronize,
+        synchronize=lambda: cupy.cuda.get_current_stream(index).synchronize(),
     )
 
 

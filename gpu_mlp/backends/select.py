@@ -12,7 +12,7 @@ from typing import Any
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.errors import DeviceError
 
-__all__ = ["choose_device", "device_ops", "ops_of"]
+__all__ = ["DEVICE_VARIABLE", "automatic_device", "choose_device", "device_ops", "ops_of"]
 
 logger = logging.getLogger("gpu_mlp")
 
@@ -20,7 +20,7 @@ DEVICE_VARIABLE = "GPU_MLP_DEVICE"
 
 
 def device_ops(device: str = "auto") -> Ops:
-    """The backend of "auto", "cpu", "cuda" or "cuda:N".
+    """The backend of "auto", "cpu", "cuda" or "cuda:N"; a CUDA device becomes this thread's current one.
 
     "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU,
     and logs once what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that
@@ -38,9 +38,27 @@ def device_ops(device: str = "auto") -> Ops:
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", str(device))
     if match is None:
         raise DeviceError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
-    from gpu_mlp.backends.cuda_backend import cuda_ops
+    from gpu_mlp.backends.cuda_backend import cuda_ops, make_current
 
-    return cuda_ops(int(match.group(1) or 0))
+    index = int(match.group(1) or 0)
+    try:
+        ops = cuda_ops(index)
+    except DeviceError as error:
+        if source:
+            raise DeviceError(f"{DEVICE_VARIABLE} is {device!r}: {error}") from error
+        raise
+    make_current(index)
+    return ops
+
+
+def automatic_device() -> tuple[str | None, str]:
+    """The device that "auto" means here and now, None where it cannot be used, and the reason in a sentence."""
+    if os.environ.get(DEVICE_VARIABLE, "") in ("", "auto"):
+        return choose_device()
+    try:
+        return device_ops("auto").device, f"asked for by {DEVICE_VARIABLE}"
+    except DeviceError as error:
+        return None, str(error)
 
 
 def ops_of(array: Any) -> Ops:
@@ -54,7 +72,7 @@ def ops_of(array: Any) -> Ops:
 
 @cache
 def choose_device() -> tuple[str, str]:
-    """The device that "auto" means on this machine, and the reason in a sentence."""
+    """The device that "auto" means on this machine, and the reason in a sentence; the current one stays current."""
     choice = "cpu"
     if find_spec("cupy") is None:
         reason = "CuPy is not installed"

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gpu_mlp import __version__
-from gpu_mlp.backends.select import choose_device
+from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import number, print_facts, print_json, print_metrics
 from gpu_mlp.data.messages import listed
 from gpu_mlp.errors import DeviceError
@@ -72,7 +72,7 @@ def _known(values: Any) -> dict[str, float]:
 
 
 def _machine() -> dict[str, Any]:
-    device, reason = choose_device()
+    device, reason = automatic_device()
     return {
         "gpu_mlp": __version__,
         "python": platform.python_version(),
@@ -133,7 +133,7 @@ def _machine_facts(machine: dict[str, Any]) -> list[tuple[str, str]]:
         ("not installed", ", ".join(missing) or "none of the optional ones"),
         ("processors", str(machine["processors"])),
         ("BLAS", "; ".join(blas) or "unknown"),
-        ("device auto", f"{machine['device']} ({machine['reason']})"),
+        ("device auto", f"{machine['device'] or 'none'} ({machine['reason']})"),
         ("CUDA devices", "; ".join(machine["cuda_devices"]) or "none that can be used"),
     ]
 

@@ -18,6 +18,8 @@ from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
 __all__ = ["Interruption", "ProgressBar", "ProgressLines", "progress_for"]
 
 LINES = 10
+# A first epoch of fewer seconds says nothing about the others: importing and compiling may be most of it.
+TELLING = 10.0
 # Columns of a terminal from which everything is shown, and below which neither bar nor rate fits.
 WIDE, NARROW = 110, 72
 
@@ -108,7 +110,7 @@ class ProgressLines(Callback):
 
     def on_train_begin(self, run: RunView) -> None:
         """Start the clock."""
-        self.started = time.monotonic()
+        self.started = self.last_time = time.monotonic()
 
     def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
         """A line where one is due."""
@@ -122,13 +124,17 @@ class ProgressLines(Callback):
             self._line(run, run.history[-1])
 
     def _line(self, run: RunView, epoch: Epoch) -> None:
-        self.last_shown = epoch.epoch
-        elapsed = time.monotonic() - self.started
-        left = elapsed / epoch.epoch * (run.total_epochs - epoch.epoch)
-        self.console.print(
-            f"epoch {epoch.epoch}/{run.total_epochs}: {measures(epoch, self.metric_name)}, "
-            f"{rate(epoch.rows_per_second)}, {elapsed:.0f} s, ETA {left:.0f} s"
-        )
+        now, epochs_left = time.monotonic(), run.total_epochs - epoch.epoch
+        elapsed = now - self.started
+        parts = [measures(epoch, self.metric_name), rate(epoch.rows_per_second), f"{elapsed:.0f} s"]
+        if epoch.epoch > 1 or not epochs_left or elapsed >= TELLING:
+            # By the epochs since the last line: the mean since the start holds what happens only once.
+            left = (now - self.last_time) / (epoch.epoch - self.last_shown) * epochs_left
+            parts.append(f"ETA {left:.0f} s")
+        else:
+            del parts[1]
+        self.console.print(f"epoch {epoch.epoch}/{run.total_epochs}: {', '.join(parts)}")
+        self.last_shown, self.last_time = epoch.epoch, now
 
 
 class Interruption(Callback):

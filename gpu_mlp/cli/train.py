@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Group, Parameter
 
-from gpu_mlp.backends.select import DEVICE_VARIABLE, choose_device
+from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics
 from gpu_mlp.cli.progress import Interruption, progress_for
 from gpu_mlp.config import TrainingConfig
@@ -97,8 +98,7 @@ def train(
     """
     network = _Network(hidden, activation, initializer, dtype)
     source, target, name = _source(table, demo, target)
-    destination = next_free(name) if out is None else out
-    check_destination(destination)
+    check_destination(next_free(name) if out is None else out)
     plan = plan_fit(
         source,
         target,
@@ -110,12 +110,6 @@ def train(
         device=device,
         **network.arguments(),
     )
-    console = error_console()
-    print_facts(_facts(plan, device))
-    started = time.monotonic()
-    with Interruption(console) as interruption:
-        result = plan.run([progress_for(console, plan.metric_name), interruption])
-    seconds = time.monotonic() - started
     settings: dict[str, TomlValue] = {
         **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
         "target": target,
@@ -127,11 +121,20 @@ def train(
         "device": device,
         **{key.replace("_", "-"): "none" if v is None else v for key, v in asdict(plan.config).items()},
     }
-    files = write_run(destination, result.model, result.history, settings, metric_name=plan.metric_name)
-    if as_json:
-        print_json(_document(plan, result, destination, seconds))
-    else:
-        _print_result(result, destination, files, seconds)
+    console = error_console()
+    print_facts(_facts(plan, device))
+    started = time.monotonic()
+    with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
+        result = plan.run([progress_for(console, plan.metric_name), interruption])
+        seconds = time.monotonic() - started
+        place = partial(next_free, name) if out is None else out
+        destination, files = write_run(
+            place, result.model, result.history, settings, metric_name=plan.metric_name
+        )
+        if as_json:
+            print_json(_document(plan, result, destination, seconds))
+        else:
+            _print_result(result, destination, files, seconds)
     return INTERRUPTED if interruption.interrupted else 0
 
 
@@ -170,12 +173,7 @@ def _facts(plan: FitPlan, device: str) -> list[tuple[str, str]]:
     sizes = network.layer_sizes
     parameters = sum(rows * (columns + 1) for columns, rows in pairwise(sizes))
     activations = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
-    automatic = device == "auto" and plan.ops.device == choose_device()[0]
-    why = (
-        choose_device()[1]
-        if automatic
-        else f"asked for by {DEVICE_VARIABLE if device == 'auto' else '--device'}"
-    )
+    why = automatic_device()[1] if device == "auto" else "asked for by --device"
     architecture = "-".join(map(str, sizes))
     counts = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
     return [

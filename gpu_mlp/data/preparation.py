@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpu_mlp.data.messages import listed, quoted
+from gpu_mlp.data.misread_numbers import complaint_of_misread, misread_row
 from gpu_mlp.data.table import Column, Table
 from gpu_mlp.data.values import check_range, fail_at, missing_mask, numbers_of, texts_of
 from gpu_mlp.errors import DataError
@@ -114,17 +115,24 @@ class Preparation:
         return tuple(name for feature in self.features for name in feature.output_names)
 
     @classmethod
-    def fit(cls, table: Table, feature_names: Sequence[str]) -> Preparation:
-        """Learn from the training rows.
+    def fit(
+        cls, table: Table, feature_names: Sequence[str], rows: NDArray[np.int64] | None = None
+    ) -> Preparation:
+        """Learn from the training rows, which are those with the indices `rows`, or all.
 
         Numeric, boolean and date columns: the median, and the mean and population standard deviation with
         the median in place of missing values, in float64 (1 for a constant column). Text: its categories,
         sorted. Raises DataError where a column is unknown, all missing, holds an infinity or a number
-        beyond float32, or has more than 1000 categories, and where there are no columns.
+        beyond float32, has more than 1000 categories, or is text for a few values among numbers (in any row of
+        the table), and where there are no columns.
         """
         if not feature_names:
             raise DataError(f"{table.shown_origin} has no feature columns left; ignore fewer of its columns")
-        return cls(tuple(_fit_feature(table, name) for name in feature_names))
+        training = table if rows is None else table.select(rows)
+        for name in feature_names:
+            _check_no_misread_numbers(table, name)
+            _check_values(table, training, name)
+        return cls(tuple(_fit_feature(training, name) for name in feature_names))
 
     def transform(
         self, table: Table, dtype: DTypeLike = np.float32, *, also_allowed: Collection[str] = ()
@@ -199,14 +207,33 @@ def _feature_from(entry: Mapping[str, Any]) -> Feature:
     return NumericFeature(entry["name"], entry["kind"], indicator=bool(entry["indicator"]), **numbers)
 
 
-def _fit_feature(table: Table, name: str) -> Feature:
+def _check_no_misread_numbers(table: Table, name: str) -> None:
     values = table.column(name)
+    row = misread_row(table, name)
+    if row is not None:
+        complaint = complaint_of_misread(values[row])
+        fail_at(table, row, name, f"{complaint}, or leave the column out with --ignore {quoted(name)}")
+
+
+def _check_values(table: Table, training: Table, name: str) -> None:
+    """Raise DataError where the training rows have no value in the column."""
+    if not missing_mask(training.columns[name]).all():
+        return
+    elsewhere = int((~missing_mask(table.columns[name])).sum())
+    has = (
+        f"has no value in the {training.rows} training rows ({elsewhere} in the whole table)"
+        if elsewhere
+        else "has no values at all"
+    )
+    raise DataError(
+        f"{table.shown_origin}, column {quoted(name)} {has}; "
+        f"fill it in or leave it out with --ignore {quoted(name)}"
+    )
+
+
+def _fit_feature(table: Table, name: str) -> Feature:
+    values = table.columns[name]
     missing = missing_mask(values)
-    if missing.all():
-        raise DataError(
-            f"{table.shown_origin}, column {quoted(name)} has no values at all; "
-            f"fill it in or leave it out with --ignore {quoted(name)}"
-        )
     if table.kinds[name] == "text":
         return _fit_text(table, name, values)
     check_range(table, name, values)

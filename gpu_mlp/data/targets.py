@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpu_mlp.data.messages import listed, quoted
+from gpu_mlp.data.misread_numbers import complaint_of_misread, misread_row
 from gpu_mlp.data.preparation import mean_and_scale
 from gpu_mlp.data.table import Table
 from gpu_mlp.data.values import (
@@ -29,6 +30,8 @@ Label = str | int | float | bool
 
 MOST_CLASSES = 1000
 MOST_INTEGER_CLASSES = 20
+# From this many on, texts of which each occurs less than twice on average are no labels.
+MOST_RARE_LABELS = 20
 
 
 class TaskChoice(NamedTuple):
@@ -60,10 +63,12 @@ class Target:
         """Choose the task from the column: text and booleans are classes, most numbers are not.
 
         Whole numbers are classes where there are at most 20 different ones and each occurs at least twice
-        on average. Raises DataError where there is no such column.
+        on average. Raises DataError where there is no such column, where text is a column of numbers but for a
+        few values, and where more than 20 different texts occur less than twice on average.
         """
         values, kind, column = table.column(name), table.kinds[name], f"column {quoted(name)}"
         if kind == "text":
+            _check_labels(table, name)
             return TaskChoice("classification", f"{column} holds text, so the task is classification")
         if kind == "boolean":
             return TaskChoice(
@@ -178,6 +183,21 @@ def require_counts(table: Table, name: str) -> None:
         value = spell_number(float(values[row]))
         fail_at(
             table, row, name, f"holds {value}, but a count is 0 or more; correct it or choose another loss"
+        )
+
+
+def _check_labels(table: Table, name: str) -> None:
+    """Raise DataError where text is hardly meant as labels."""
+    values = table.columns[name]
+    row = misread_row(table, name)
+    if row is not None:
+        complaint = complaint_of_misread(values[row])
+        fail_at(table, row, name, f"{complaint}, or say --task classification if they are labels")
+    count = len(set(values.tolist()))
+    if count > MOST_RARE_LABELS and 2 * count > table.rows:
+        raise DataError(
+            f"{table.shown_origin}, column {quoted(name)} holds {count} different texts in {table.rows} rows, such as "
+            f"{quoted(values[0])}, too many to be classes; give another target, or say --task classification"
         )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "fail_at",
     "missing_mask",
     "numbers_of",
+    "parse_number",
     "parse_numbers",
     "spell",
     "spell_number",
@@ -83,6 +84,11 @@ def _number(text: str | None, truth: bool) -> float | None:
         return math.nan
     if truth and text.strip().lower() in TRUTH:
         return TRUTH[text.strip().lower()]
+    return parse_number(text)
+
+
+def parse_number(text: str) -> float | None:
+    """The number that a text is, or None."""
     if "_" in text:  # Python reads 1_000 as a number; no CSV reader does
         return None
     try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import RunFolderError
@@ -60,20 +62,23 @@ def next_free(name: str, runs: Path = RUNS) -> Path:
 
 
 def write_run(
-    destination: Path,
+    destination: Path | Callable[[], Path],
     model: Model,
     history: History,
     settings: Mapping[str, TomlValue],
     *,
     metric_name: str = "metric",
-) -> list[str]:
+) -> tuple[Path, list[str]]:
     """Write a run folder under a temporary name beside `destination` and rename it into place.
 
-    The names of the files in it come back: model.safetensors, history.csv, config.toml with the settings, and
-    loss.png where matplotlib is installed. Raises RunFolderError, and leaves nothing behind, where it
-    cannot be written or the destination exists by now, and ModelFileError where the model's metadata are not
-    plain data.
+    A destination that is a function gives the next free path, and is asked again where another run takes that
+    first. The path comes back with the names of the files: model.safetensors, history.csv, config.toml with
+    the settings, and loss.png where matplotlib is installed. Raises RunFolderError, and leaves nothing behind,
+    where it cannot be written or a given path exists by now, and ModelFileError where the model's metadata are
+    not plain data.
     """
+    next_place = destination if callable(destination) else None
+    destination = next_place() if next_place else cast(Path, destination)
     check_destination(destination)
     content = encode_model(model, destination / "model.safetensors")
     made = [folder for folder in destination.absolute().parents if not folder.exists()]
@@ -89,8 +94,7 @@ def write_run(
 
                 draw_losses(history, folder / "loss.png", metric_name=metric_name)
             names = sorted(path.name for path in folder.iterdir())
-            check_destination(destination)  # an empty folder would be replaced without a word
-            folder.rename(destination)
+            destination = _rename(folder, destination, next_place)
     except OSError as error:
         _remove_empty(made)
         raise RunFolderError(
@@ -99,7 +103,20 @@ def write_run(
     except BaseException:
         _remove_empty(made)
         raise
-    return names
+    return destination, names
+
+
+def _rename(folder: Path, destination: Path, next_place: Callable[[], Path] | None) -> Path:
+    """Rename to the destination, or where something is there by now to the next place, if there are others."""
+    while True:
+        if next_place is not None:
+            destination = next_place()
+        check_destination(destination)  # an empty folder would be replaced without a word
+        try:
+            return folder.rename(destination)
+        except OSError as error:
+            if next_place is None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
 
 
 @contextmanager

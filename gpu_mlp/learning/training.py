@@ -19,6 +19,7 @@ from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.schedules import schedule_from
 from gpu_mlp.learning.steps import TrainingStep
+from gpu_mlp.learning.steps.blas_threads import spread_products
 from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets, to_weights
 from gpu_mlp.network.network import Network
 
@@ -266,7 +267,7 @@ class _Run:
         if self.validation is None:
             return None, None
         ops = self.network.ops
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), spread_products:
             outputs = self.network(self.validation.x)
             loss, _ = evaluate_loss(ops, self.loss, outputs, self.validation.y)
         metric = None

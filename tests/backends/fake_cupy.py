@@ -6,6 +6,7 @@ Its RawModule is the emulator, so that kernels are compiled and launched as CuPy
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,14 @@ class Machine:
     wrong_sum: bool = False
     used: list[int] = field(default_factory=list)  # the indices made current
     compiled: list[str] = field(default_factory=list)  # the names of template kernels
+    synchronized: list[str] = field(default_factory=list)  # the streams that were waited for
+    stream: str = "first"  # the current one of every device
+    here: threading.local = field(default_factory=threading.local)
+
+    @property
+    def current(self) -> int:
+        """The current device of this thread."""
+        return getattr(self.here, "device", 0)
 
 
 def fake_modules(machine: Machine) -> dict[str, ModuleType]:
@@ -62,6 +71,19 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
 
         def use(self) -> None:
             machine.used.append(self.index)
+            machine.here.device = self.index
+
+        def __enter__(self) -> None:
+            self.outer = machine.current
+            machine.here.device = self.index
+
+        def __exit__(self, *_: object) -> None:
+            machine.here.device = self.outer
+
+    def get_current_stream(device_id: int = -1) -> Any:
+        device = machine.current if device_id == -1 else device_id
+        name = f"{machine.stream} of {device}"
+        return SimpleNamespace(synchronize=lambda: machine.synchronized.append(name))
 
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
@@ -94,7 +116,7 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
             runtime=runtime,
             Device=Device,
             compiler=SimpleNamespace(CompileException=EmulatorError),
-            get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
+            get_current_stream=get_current_stream,
         ),
     )
     special = ModuleType("cupyx.scipy.special")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -114,9 +115,54 @@ def test_a_cuda_device_is_chosen_by_its_index(monkeypatch: pytest.MonkeyPatch) -
     assert device_ops("cuda").device == "cuda:0"
     assert device_ops("cuda:1").device == "cuda:1"
     assert device_ops("cuda:1") is device_ops("cuda:1")
-    assert machine.used == [0, 1]
+    assert machine.used == [0, 1, 1, 1]
     assert "cuda:2 was asked for" in refusal("cuda:2")
     assert "2 CUDA devices (cuda:0 to cuda:1)" in refusal("cuda:2")
+
+
+def test_the_device_asked_for_last_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    install(monkeypatch, machine)
+    for index in (1, 0, 1):
+        assert Network((2, 3, 1), device=f"cuda:{index}").device == f"cuda:{index}"
+        assert machine.current == index
+    device_ops("cuda:0")
+    device_ops("cpu")
+    assert machine.current == 0
+
+
+def test_finding_out_what_auto_means_leaves_the_current_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    install(monkeypatch, machine)
+    device_ops("cuda:1")
+    assert choose_device()[0] == "cuda:0"
+    assert machine.current == 1
+    device_ops("auto")
+    assert machine.current == 0
+
+
+def test_arrays_go_to_the_backend_s_device_from_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current device is the thread's own, and another backend may have changed it."""
+    machine, seen = Machine(), []
+    install(monkeypatch, machine)
+    ops = device_ops("cuda:1")
+    device_ops("cuda:0")
+    ops.to_device([1.0])
+    assert machine.current == 1
+    thread = threading.Thread(target=lambda: (ops.to_device([1.0]), seen.append(machine.current)))
+    thread.start()
+    thread.join()
+    assert seen == [1]
+
+
+def test_the_stream_that_is_current_then_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    install(monkeypatch, machine)
+    ops = device_ops("cuda:1")
+    device_ops("cuda:0")
+    machine.stream = "second"
+    ops.synchronize()
+    assert machine.synchronized == ["second of 1"]
 
 
 def test_a_failure_is_looked_at_again_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +193,8 @@ def test_a_cuda_device_from_the_environment_does_not_fall_back_either(
 ) -> None:
     install(monkeypatch, None)
     monkeypatch.setenv("GPU_MLP_DEVICE", "cuda")
-    assert "CuPy cannot be imported" in refusal("auto")
+    assert refusal("auto").startswith("GPU_MLP_DEVICE is 'cuda': a CUDA device was asked for, but CuPy")
+    assert "GPU_MLP_DEVICE" not in refusal("cuda")
 
 
 def test_an_unknown_name_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,7 @@ def newer(good: bytes) -> bytes:
 
 ONE_CLASS = PEOPLE.replace(",b\n", ",a\n")
 NOT_ONE = "age,colour,y\n" + "20,,a\n21,,b\n" * 20
+NAMES = "age,y\n" + "".join(f"{n},name{n}\n" for n in range(40))
 UTF8 = ("is not UTF-8 text", "save the file as UTF-8")
 NOT_A_MODEL = ("bad.safetensors is not a model file", "give the model.safetensors of a run folder")
 CUDA = ("a CUDA device was asked for", "CuPy cannot be imported", "pip install 'gpu_mlp[cuda13]'")
@@ -153,6 +154,12 @@ CASES: dict[str, Case] = {
         flags="--task regression", task="regression",
     ),
     "one class": training(ONE_CLASS, "t.csv, column 'y' holds the one class 'a'", "at least 2", "another target"),
+    "text in a target of numbers": training(
+        HOUSES + "3,99,abc\n", "t.csv, line 42, column 'y' holds 'abc'", "correct it", "--task classification",
+    ),
+    "as many labels as rows": training(
+        NAMES, "t.csv, column 'y' holds 40 different texts in 40 rows", "another target, or say --task classification"
+    ),
     "missing target": training(
         PEOPLE + "60,red,\n60,red,\n", "t.csv, line 42, column 'y' has no value (1 more", "fill it in or remove"
     ),
@@ -167,6 +174,12 @@ CASES: dict[str, Case] = {
     "column of nothing": training(NOT_ONE, "column 'colour' has no values", "leave it out with --ignore 'colour'"),
     "feature too large": training(PEOPLE + "1e39,red,a\n", "line 42, column 'age' holds 1e+39", "float32", "rescale"),
     "infinite feature": training(PEOPLE + "inf,red,a\n", "t.csv, line 42, column 'age' holds inf", "finite number"),
+    "text among numbers": training(
+        PEOPLE + "n.a.,red,a\n", "t.csv, line 42, column 'age' holds 'n.a.'", "correct it", "with --ignore 'age'"
+    ),
+    "thousands separators": training(
+        PEOPLE + '"1,000",red,a\n', "t.csv, line 42, column 'age' holds '1,000'", "without separators"
+    ),
     "no features": training("y\n1\n2\n3\n", "t.csv has no feature columns left", "ignore fewer"),
     "too few rows": training("x,y\n1,a\n2,b\n", "2 rows", "at least 3", "--validation 0 and --test 0"),
     # Prediction.
@@ -245,6 +258,7 @@ CASES: dict[str, Case] = {
 # The negative control: what the cases spoil is taken as it is.
 GOOD: dict[str, Case] = {
     "classification": training(PEOPLE),
+    "names as labels": training(NAMES, flags="--task classification", task="classification"),
     "regression": training(HOUSES),
     "prediction": prediction(PEOPLE),
     "model": model(lambda good: good),

@@ -26,6 +26,7 @@ def facts_of(out: str) -> dict[str, str]:
 
 
 def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPU_MLP_DEVICE")
     install(monkeypatch, None)
     with no_memory_of_devices():
         outcome = done("info")
@@ -41,6 +42,7 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cuda_devices_are_listed_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPU_MLP_DEVICE")
     install(monkeypatch, Machine())
     with no_memory_of_devices():
         document = done("info", "--json").document
@@ -49,11 +51,38 @@ def test_cuda_devices_are_listed_where_there_are_some(monkeypatch: pytest.Monkey
 
 
 def test_a_driver_that_fails_is_a_reason_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPU_MLP_DEVICE")
     install(monkeypatch, Machine(driver=0))
     with no_memory_of_devices():
         document = done("info", "--json").document
     assert (document["device"], document["cuda_devices"]) == ("cpu", [])
     assert "driver" in document["reason"]
+
+
+@pytest.mark.parametrize(
+    ("value", "device", "reason"),
+    [
+        ("cpu", "cpu", "asked for by GPU_MLP_DEVICE"),
+        ("cuda:1", "cuda:1", "asked for by GPU_MLP_DEVICE"),
+        (
+            "cuda:7",
+            None,
+            "GPU_MLP_DEVICE is 'cuda:7': device cuda:7 was asked for, but there are 2 CUDA devices",
+        ),
+        ("gpu", None, "device 'gpu' (from the environment variable GPU_MLP_DEVICE) is unknown"),
+    ],
+)
+def test_the_device_of_the_environment_is_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str, device: str | None, reason: str
+) -> None:
+    install(monkeypatch, Machine())
+    monkeypatch.setenv("GPU_MLP_DEVICE", value)
+    with no_memory_of_devices():
+        document = done("info", "--json").document
+        facts = facts_of(done("info").out)
+    assert document["device"] == device
+    assert document["reason"].startswith(reason)
+    assert facts["device auto"].startswith(f"{device or 'none'} ({reason}")
 
 
 def test_the_machine_as_json() -> None:

@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,6 +84,42 @@ def test_a_line_says_epoch_losses_metric_rows_and_eta() -> None:
 def test_a_long_run_has_about_ten_lines(total: int, epochs: int, shown: list[int]) -> None:
     numbers = [int(re.match(r"epoch (\d+)/", line)[1]) for line in lines_of(total, epochs)]  # type: ignore[index]
     assert numbers == shown
+
+
+class Clock:
+    """Epochs that take as long as is said, in place of `time.monotonic`."""
+
+    def __init__(self, seconds: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = iter([100.0, *(100.0 + sum(seconds[: n + 1]) for n in range(len(seconds)))])
+        monkeypatch.setattr("gpu_mlp.cli.progress.time", SimpleNamespace(monotonic=self.times.__next__))
+
+
+def ends_of(total: int, seconds: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the lines of epochs say after their losses; the seconds are those between two lines."""
+    Clock(seconds, monkeypatch)
+    return [line.partition("accuracy 0.8750, ")[2] for line in lines_of(total)]
+
+
+def test_the_time_left_is_told_by_the_epochs_since_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 epochs, lines after 1, 2, 4, 6, ...: the first epoch takes 8 s, later ones 2 s and then 3 s."""
+    ends = ends_of(20, [8, 2, 4, 4, 6, 6, 6, 6, 6, 6, 6], monkeypatch)
+    assert ends[0] == "8 s"  # and nothing that would be wrong by a factor of four
+    assert ends[1:6] == [
+        "12.3k rows/s, 10 s, ETA 36 s",
+        "12.3k rows/s, 14 s, ETA 32 s",
+        "12.3k rows/s, 18 s, ETA 28 s",
+        "12.3k rows/s, 24 s, ETA 36 s",
+        "12.3k rows/s, 30 s, ETA 30 s",
+    ]
+    assert ends[-1] == "12.3k rows/s, 60 s, ETA 0 s"
+
+
+def test_a_long_first_epoch_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ends_of(3, [40, 40, 40], monkeypatch) == [
+        "12.3k rows/s, 40 s, ETA 80 s",
+        "12.3k rows/s, 80 s, ETA 40 s",
+        "12.3k rows/s, 120 s, ETA 0 s",
+    ]
 
 
 def test_rates_are_short() -> None:

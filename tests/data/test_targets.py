@@ -127,7 +127,7 @@ def test_an_unknown_label_is_refused_with_its_place_and_the_classes(tmp_path: Pa
         integers.encode(read_table({"y": [3, 4]}))
     with refused("mapping, row 1, column 'y' holds the label '1_0'"):
         integers.encode(read_table({"y": ["1_0"]}))
-    many = Target.fit(read_table({"y": [f"c{i}" for i in range(50)]}), "y")
+    many = Target.fit(read_table({"y": [f"c{i}" for i in range(50)]}), "y", "classification")
     with refused("'zzz'", "and 40 more"):
         many.encode(read_table({"y": ["zzz"]}))
 
@@ -155,7 +155,7 @@ def test_an_unknown_column_or_task_is_refused() -> None:
         (["1", "two"], "regression", ["row 2, column 'y' holds 'two'", "a regression needs numbers"]),
         (["a", "a"], "auto", ["column 'y' holds the one class 'a'", "at least 2"]),
         ([True], "auto", ["the one class True"]),
-        ([str(i) for i in range(1001)], "auto", ["1001 different labels", "1000"]),
+        ([str(i) for i in range(1001)], "classification", ["1001 different labels", "1000"]),
         (np.array([1, 2], "M8[D]"), "classification", ["holds dates", "--task regression"]),
     ],
 )

@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 def test_the_folder_holds_the_model_its_history_its_settings_and_a_picture(tmp_path: Path) -> None:
     model, rows = KINDS["regression"]()
     run = tmp_path / "runs" / "deep" / "table-1"
-    names = write_run(run, model, HISTORY, SETTINGS, metric_name="RMSE")
+    _, names = write_run(run, model, HISTORY, SETTINGS, metric_name="RMSE")
     assert names == ["config.toml", "history.csv", "loss.png", "model.safetensors"]
     assert sorted(path.name for path in run.iterdir()) == names
     assert [path.name for path in run.parent.iterdir()] == ["table-1"]
@@ -96,7 +96,7 @@ def test_a_table_whose_name_is_not_utf8_does_not_cost_the_run(tmp_path: Path) ->
 
 def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "find_spec", lambda _: None)
-    names = write_run(tmp_path / "run", KINDS["linear"]()[0], HISTORY, SETTINGS)
+    _, names = write_run(tmp_path / "run", KINDS["linear"]()[0], HISTORY, SETTINGS)
     assert names == ["config.toml", "history.csv", "model.safetensors"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
 
@@ -104,7 +104,7 @@ def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pyt
 def test_folder_and_files_have_the_permissions_of_new_ones(tmp_path: Path) -> None:
     umask = os.umask(0o027)
     try:
-        names = write_run(tmp_path / "run", KINDS["linear"]()[0], HISTORY, SETTINGS)
+        _, names = write_run(tmp_path / "run", KINDS["linear"]()[0], HISTORY, SETTINGS)
         assert os.umask(0o027) == 0o027
     finally:
         os.umask(umask)
@@ -140,6 +140,30 @@ def test_the_next_free_name_counts_past_whatever_exists(
     (tmp_path / "digits-5").mkdir()
     assert next_free("digits", tmp_path) == tmp_path / "digits-4"
     assert next_free("wine", tmp_path) == tmp_path / "wine-1"
+
+
+@pytest.mark.parametrize("moment", ["drawn", "renamed"])
+def test_a_place_that_another_run_takes_meanwhile_is_left_to_it(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next free number is asked for, and between that and the renaming."""
+
+    def take_first(*_: Any, **__: Any) -> None:
+        first = tmp_path / "digits-1"
+        if not first.exists():
+            first.mkdir()
+            (first / "theirs").touch()
+
+    if moment == "drawn":
+        monkeypatch.setattr("gpu_mlp.files.loss_figure.draw_losses", take_first)
+    else:
+        real = Path.rename
+        monkeypatch.setattr(Path, "rename", lambda *both: (take_first(), real(*both))[1])
+    place, _ = write_run(lambda: next_free("digits", tmp_path), KINDS["linear"]()[0], HISTORY, SETTINGS)
+    assert place == tmp_path / "digits-2"
+    assert (place / "model.safetensors").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits-1", "digits-2"]
+    assert [path.name for path in (tmp_path / "digits-1").iterdir()] == ["theirs"]
 
 
 @pytest.mark.parametrize(

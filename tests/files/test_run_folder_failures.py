@@ -24,7 +24,7 @@ from tests.files.models import KINDS
 HISTORY = history_of([2.0, 1.0], [2.0, 1.5], [0.5, 0.75])
 
 
-def write(destination: Path) -> list[str]:
+def write(destination: Path) -> tuple[Path, list[str]]:
     """A run of a small model."""
     return write_run(destination, KINDS["text labels"]()[0], HISTORY, {"epochs": 2})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from gpu_mlp.backends.base import Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.randomness import allocate_dropouts
+from gpu_mlp.learning.steps.blas_threads import spread_products
 from gpu_mlp.network.backward import allocate_gradients, backward
 from gpu_mlp.network.forward import allocate_trace, forward
 from gpu_mlp.network.losses import allocate_loss_scratch
@@ -52,6 +54,7 @@ class LayerwiseStep:
         self.loss: Array = ops.xp.zeros((), dtype)
         self._loss_primitive: Callable[..., None] = getattr(ops, loss.name)
         self._loss_parameters = loss.parameters
+        self._products = spread_products if network.device == "cpu" else nullcontext()
         self._loss_scratch = allocate_loss_scratch(ops, rows, sizes[-1], dtype)
 
     def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
@@ -81,9 +84,10 @@ class LayerwiseStep:
         """The whole step: gradients, clipping, update."""
         previous = np.setbufsize(UFUNC_BUFFER_ELEMENTS)
         try:
-            self.compute_gradients(x, y, share, optimizer.step)
-            if clip is not None:
-                clip(self.gradients.flat)
+            with self._products:
+                self.compute_gradients(x, y, share, optimizer.step)
+                if clip is not None:
+                    clip(self.gradients.flat)
             optimizer.update(self.gradients.flat, learning_rate)
         finally:
             np.setbufsize(previous)

@@ -22,11 +22,12 @@ import numpy as np
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
+from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread
 from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, LayerwiseStep
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer
 
-__all__ = ["ThreadedStep", "blas_threads", "threads_for"]
+__all__ = ["ThreadedStep", "threads_for"]
 
 # Below these a step gains nothing from threads of its own (measured with 2): rows for each thread, and
 # multiplications of a step.
@@ -34,19 +35,6 @@ FEWEST_ROWS = 256
 FEWEST_PRODUCTS = 1 << 26
 # Philox draws four numbers at a time, so the dropout masks of a part start at a multiple of 4 rows.
 ROWS_MULTIPLE = 4
-
-
-@cache
-def _blas() -> Any:
-    """The loaded BLAS libraries, whose threads can be counted and set."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-def blas_threads() -> int:
-    """How many threads NumPy's products use; 1 where that cannot be told."""
-    return max((info["num_threads"] for info in _blas().info()), default=1)
 
 
 def threads_for(network: Network, rows: int) -> int:
@@ -122,7 +110,7 @@ class ThreadedStep:
             self._add_parts(start, stop)
             update(start, stop)
 
-        with _blas().limit(limits=1):
+        with one_blas_thread():
             _together(compute, list(zip(self.parts, self._rows, strict=True)))
             self.loss[...] = sum(part.loss for part in self.parts)
             if clip is not None:

@@ -55,6 +55,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
         pytest.skip(str(error))
     counting = Counting(ops.graphs)
     monkeypatch.setattr(cuda_backend, "cuda_ops", lambda index: replace(ops, graphs=counting))
+    monkeypatch.setattr(cuda_backend, "make_current", lambda index: None)
     yield counting
     assert not ops.graphs.capture.__self__.calls  # type: ignore[union-attr] nothing is left recording
 

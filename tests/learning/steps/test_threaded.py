@@ -16,8 +16,9 @@ from gpu_mlp.backends.base import LOSS_NAMES, Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import SGD, Adam, Lion, Optimizer, OptimizerState
 from gpu_mlp.learning.steps import TrainingStep, threaded
+from gpu_mlp.learning.steps.blas_threads import blas_threads
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
-from gpu_mlp.learning.steps.threaded import ThreadedStep, blas_threads, threads_for
+from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
@@ -64,8 +65,9 @@ class Run:
 
     def _clip(self, largest: float) -> Any:
         norm, coefficient = np.zeros((), self.network.dtype), np.zeros((), self.network.dtype)
+        scratch = np.empty_like(self.network.parameters.flat)
         clip = self.network.ops.clip_global_norm
-        return lambda flat: clip(largest, flat, norm, coefficient, np.empty_like(flat))
+        return lambda flat: clip(largest, flat, norm, coefficient, scratch)
 
     def once(self) -> float:
         self.step.run(self.x, self.y, self.share, self.optimizer, 1e-2, self.clip)

@@ -1,0 +1,48 @@
+"""What becomes of a trained network where something comes between its last epoch and its run folder."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import run
+
+TRAIN = ("train", "--demo", "iris", "--epochs", "2")
+FILES = ["config.toml", "history.csv", "loss.png", "model.safetensors"]
+
+
+def before(name: str, happens: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`happens` is called when the command `train` calls its function of that name, just before."""
+    module = importlib.import_module("gpu_mlp.cli.train")
+    real = getattr(module, name)
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        happens()
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(module, name, call)
+
+
+@pytest.mark.parametrize("moment", ["write_run", "_print_result"])
+def test_ctrl_c_after_the_last_epoch_loses_nothing(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before(moment, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    outcome = run(*TRAIN, "--out", "run")
+    assert outcome.code == 130
+    assert "nothing was written" not in outcome.err
+    assert "run folder: run (" in outcome.out
+    assert sorted(path.name for path in Path("run").iterdir()) == FILES
+
+
+def test_a_second_run_at_once_gets_the_next_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [TRAIN]  # run when the first has been trained and not yet written
+    before("write_run", lambda: others and run(*others.pop()), monkeypatch)
+    outcome = run(*TRAIN)
+    assert outcome.code == 0, outcome.err
+    assert "run folder: runs/iris-2 (" in outcome.out
+    for folder in ("runs/iris-1", "runs/iris-2"):
+        assert sorted(path.name for path in Path(folder).iterdir()) == FILES
