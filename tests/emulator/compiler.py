@@ -42,16 +42,17 @@ MESSAGE_LINES = 30
 
 # As NVRTC reads a kernel: C++17, no exceptions, multiplication and addition contracted.
 _KERNEL_FLAGS = (
-    *("-x", "c++", "-std=c++17", "-fPIC", "-g1", "-w", "-fvisibility=hidden"),
-    *("-fno-strict-aliasing", "-fno-exceptions", "-fno-threadsafe-statics"),
+    *("-x", "c++", "-std=c++17", "-fPIC", "-g1", "-gdwarf-4", "-w", "-fvisibility=hidden"),
+    *("-fno-strict-aliasing", "-fno-exceptions", "-fno-threadsafe-statics", "-fstack-clash-protection"),
     *("-mf16c", "-mfma", "-ffp-contract=fast"),
+    "-ftrivial-auto-var-init=pattern",  # a variable without a value has a strange one, the same on every run
 )
 MODES: Mapping[str, tuple[str, ...]] = {
     # Wrong answers, deadlocks, what lies beyond a guarded array: quick enough for large cases.
     "fast": ("-O2",),
     # g++ calls the runtime around every access: races, bounds, alignment, memory that nobody has written.
     "check": (
-        *("-O1", "-fno-tree-vectorize", "-ftrivial-auto-var-init=pattern"),
+        *("-O1", "-fno-tree-vectorize"),
         *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
         *("--param", "tsan-distinguish-volatile=1"),
         "-fsanitize=bounds-strict,alignment,shift,integer-divide-by-zero",

@@ -106,7 +106,7 @@ def _allocate(size: int, name: str) -> ctypes.Array[ctypes.c_char]:
 
     start = usable + usable_size - capacity
     _blocks[start] = _Block(usable, start, size, capacity)
-    runtime().register(start, size, capacity, name)
+    runtime().register(start, size, start - usable, capacity, name)
     buffer = (ctypes.c_char * size).from_address(start)
     weakref.finalize(buffer, _release, start, mapped, mapped_size).atexit = False
     return buffer
