@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from tests.emulator import Function, Module, asarray, empty, zeros
 
 KERNELS = Path(__file__).resolve().parent / "kernels"
-ACTIVATIONS = ("relu", "hyperbolic_tangent", "gelu", "silu")
 
 Array = NDArray[Any]
 
@@ -71,39 +71,33 @@ def compiled(source: str, file: str, names: tuple[str, ...], mode: str) -> Modul
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
     """Normal numbers as float32."""
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+    numbers: Array = np.random.default_rng(seed).standard_normal(shape)
+    return (numbers * scale).astype(np.float32)
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf)(x)
+    return np.array([math.erf(value) for value in x.flat]).reshape(x.shape)
 
 
 def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _activate(name: str, f: Array) -> Array:
-    match name:
-        case "relu":
-            return np.maximum(f, 0)
-        case "hyperbolic_tangent":
-            return np.tanh(f)
-        case "gelu":
-            return 0.5 * f * (1 + _erf(f / np.sqrt(2)))
-        case _:
-            return f * _sigmoid(f)
+_VALUES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda f: np.maximum(f, 0),
+    "hyperbolic_tangent": np.tanh,
+    "gelu": lambda f: 0.5 * f * (1 + _erf(f / np.sqrt(2))),
+    "silu": lambda f: f * _sigmoid(f),
+}
+_DERIVATIVES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda f: (f > 0) * 1.0,
+    "hyperbolic_tangent": lambda f: 1 - np.tanh(f) ** 2,
+    "gelu": lambda f: 0.5 * (1 + _erf(f / np.sqrt(2))) + f * np.exp(-f * f / 2) / np.sqrt(2 * np.pi),
+    "silu": lambda f: _sigmoid(f) * (1 + f * (1 - _sigmoid(f))),
+}
 
 
-def _derivative(name: str, f: Array) -> Array:
-    match name:
-        case "relu":
-            return (f > 0) * 1.0
-        case "hyperbolic_tangent":
-            return 1 - np.tanh(f) ** 2
-        case "gelu":
-            return 0.5 * (1 + _erf(f / np.sqrt(2))) + f * np.exp(-f * f / 2) / np.sqrt(2 * np.pi)
-        case _:
-            return _sigmoid(f) * (1 + f * (1 - _sigmoid(f)))
+ACTIVATIONS = tuple(_VALUES)
 
 
 def bias_activation(
@@ -120,7 +114,7 @@ def bias_activation(
     kernel = setup.function("bias_activation.cu", f"bias_activation<{activation}>", names)
     kernel((3,), (256,), (x, beta, f, h, np.int64(x.size), np.int32(cols)), **setup.launch)
     right = x.astype(np.float64) + beta
-    return [Result(f, right), Result(h, _activate(activation, right), rtol=2e-5, atol=2e-6)]
+    return [Result(f, right), Result(h, _VALUES[activation](right), rtol=2e-5, atol=2e-6)]
 
 
 def activation_backward(
@@ -142,7 +136,7 @@ def activation_backward(
     second(
         (-(-cols * 32 // 256),), (256,), (partial, dl_dbeta, np.int32(parts), np.int32(cols)), **setup.launch
     )
-    right = dl_dh * _derivative(activation, f.astype(np.float64))
+    right = dl_dh * _DERIVATIVES[activation](f.astype(np.float64))
     return [Result(dl_df, right, 1e-4, 2e-6), Result(dl_dbeta, right.sum(0), 1e-4, 1e-4)]
 
 
@@ -214,7 +208,7 @@ def _train_tiny(parameters: Array, x: Array, y: Array, steps: int, rate: float) 
     losses = []
     for _ in range(steps):
         omegas, betas, start = [], [], 0
-        for inputs, outputs in zip(TINY_SIZES, TINY_SIZES[1:], strict=False):
+        for inputs, outputs in pairwise(TINY_SIZES):
             omegas.append(parameters[start : start + inputs * outputs].reshape(inputs, outputs))
             betas.append(parameters[start + inputs * outputs : start + (inputs + 1) * outputs])
             start += (inputs + 1) * outputs

@@ -147,7 +147,7 @@ class Function:
         order: str = "random",
         seed: int = 0,
         preemption: float = 0.0,
-        timeout: int = 60,
+        timeout: float = 60.0,
     ) -> None:
         """Run the kernel; when this returns, every block has ended.
 

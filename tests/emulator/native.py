@@ -24,10 +24,10 @@ class LaunchConfig(ctypes.Structure):
         ("largest_dynamic_shared_bytes", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("preemption", ctypes.c_double),
+        ("timeout_seconds", ctypes.c_double),
         ("order", ctypes.c_int),
         ("cooperative", ctypes.c_int),
         ("check_accesses", ctypes.c_int),
-        ("timeout_seconds", ctypes.c_uint),
     )
 
 

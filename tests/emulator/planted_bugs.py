@@ -83,7 +83,7 @@ def _reverse(setup: Setup) -> list[Result]:
 
 def _count(setup: Setup) -> list[Result]:
     counter = zeros(1, name="counter")
-    setup.function("count.cu", "count")((4,), (64,), (counter,), **{"timeout": 1, **setup.launch})
+    setup.function("count.cu", "count")((4,), (64,), (counter,), **{"timeout": 0.2, **setup.launch})
     return [Result(counter, np.array([256.0]))]
 
 
@@ -145,7 +145,7 @@ _ORDER: dict[str, Bug] = {
         (FENCE, ""), READ_TOO_EARLY, UNSEEN, at="total += partial[block]"
     ),
     "the fence before the write": _last_bug(
-        ("    partial[blockIdx.x] =", f"    __threadfence();  // too early\n    partial[blockIdx.x] ="),
+        ("    partial[blockIdx.x] =", "    __threadfence();  // too early\n    partial[blockIdx.x] ="),
         READ_TOO_EARLY,
         UNSEEN,
         before=(FENCE, ""),
@@ -228,8 +228,8 @@ _MEMORY: dict[str, Bug] = {
     ),
     "a float4 read past the end": _bias_bug(
         ("i < size / 4;", "i <= size / 4;"),
-        "invalid memory access at .*: 0 bytes past the end of array x",
-        "invalid memory access at .*: 0 bytes past the end of array x",
+        f"{OUT_OF_BOUNDS.format('read', '(4|16)')}: 0 bytes past the end of array x",
+        r"invalid memory access at .*: \d+ bytes past the end of array x",
         at="__ldg(reinterpret_cast<const float4*>(x)",
     ),
     "a float read past the end": _odd_backward_bug(

@@ -1,6 +1,6 @@
-"""Mistakes planted in right kernels: each must be reported with its line, or where there is no rule to break make a wrong answer.
+"""Mistakes planted in right kernels: each is reported with its line, or makes a wrong answer where no rule is broken.
 
-Mode "check" must see all of them. Mode "fast" sees some, and the table says which, so that nobody relies on it for more.
+Mode "check" sees all of them. Mode "fast" sees some, and the table says which, so that nobody relies on it for more.
 """
 
 from __future__ import annotations
