@@ -33,9 +33,11 @@ class Bug:
 
     def planted(self) -> str:
         """The source with the mistake in it."""
-        source = SMALL_KERNELS.get(self.file) or examples.source_of(self.file)
+        source = examples.source_of(self.file)
+        if self.before[0]:
+            source = source.replace(*self.before)
         old, new = self.edit
-        parts = source.replace(*self.before).split(old) if self.before[0] else source.split(old)
+        parts = source.split(old)
         assert len(parts) > self.nth + 1, f"{old!r} stands {len(parts) - 1} times in {self.file}"
         return old.join(parts[: self.nth + 1]) + new + old.join(parts[self.nth + 1 :])
 
@@ -46,39 +48,21 @@ class Bug:
         return f"{self.file}:{number}"
 
 
-SMALL_KERNELS = {
-    "reverse.cu": """
-extern "C" __global__ void reverse(const float* x, float* y) {
-  __shared__ float s[32];
-  const int t = threadIdx.x;
-  s[t] = x[t];
-  __syncwarp();
-  y[t] = s[31 - t];
-}
-""",
-    "count.cu": """
-extern "C" __global__ void count(float* counter) {
-  atomicAdd(counter, 1.0f);
-}
-""",
-    "add_up.cu": """
-extern "C" __global__ void add_up(const float* x, float* y, int n) {
-  float window[4] = {};
-  float sum = 0.0f;
-  for (int i = 0; i < n; ++i) {
-    window[i % 4] = x[i];
-    sum += window[i % 4];
-  }
-  y[threadIdx.x] = sum;
-}
-""",
-}
+# Those that have no test of their own elsewhere.
+SMALL_KERNELS = ("reverse.cu", "swap.cu", "count.cu", "add_up.cu")
 
 
 def _reverse(setup: Setup) -> list[Result]:
     x, y = asarray(examples.normal(32)), empty(32)
     setup.function("reverse.cu", "reverse")((1,), (32,), (x, y), **setup.launch)
     return [Result(y, x[::-1], 0, 0)]
+
+
+def _swap(setup: Setup) -> list[Result]:
+    start = examples.normal(64)
+    x = asarray(start)
+    setup.function("swap.cu", "swap")((1,), (32,), (x,), 4 * 33, **setup.launch)
+    return [Result(x, np.roll(start, 32), 0, 0)]
 
 
 def _count(setup: Setup) -> list[Result]:
@@ -94,6 +78,7 @@ def _add_up(setup: Setup) -> list[Result]:
 
 
 _reverse_bug = partial(Bug, _reverse, "reverse.cu")
+_swap_bug = partial(Bug, _swap, "swap.cu")
 _count_bug = partial(Bug, _count, "count.cu")
 _add_up_bug = partial(Bug, _add_up, "add_up.cu")
 _backward_bug = partial(Bug, examples.activation_backward, "activation_backward.cu")
@@ -226,6 +211,24 @@ _MEMORY: dict[str, Bug] = {
         SHARED_SPOILT,
         at="// planted",
     ),
+    "an index past a static array, short of the next": _swap_bug(
+        ("a[t] = x[t];", "a[t] = x[t]; (a + t)[1] = x[t];"),
+        f"{OUT_OF_BOUNDS.format('write', 4)} in shared memory|array index|{SHARED_RACE}",
+        f"{SHARED_SPOILT}, .* bytes before a static array of 128 bytes",
+        at="(a + t)[1]",
+    ),
+    "an index before the dynamic array": _swap_bug(
+        ("ones[t] = 1.0f;", "(ones - 1)[t] = 1.0f; ones[t] = 1.0f;"),
+        rf"{OUT_OF_BOUNDS.format('write', 4)} in shared memory \(offset -4 of the dynamic array|{SHARED_RACE}",
+        f"{SHARED_SPOILT}, before the dynamic array",
+        at="(ones - 1)[t]",
+    ),
+    "an index just past the dynamic array": _swap_bug(
+        ("ones[t] = 1.0f;", "ones[t] = 1.0f; if (t == 31) ones[t + 2] = 1.0f;"),
+        rf"{OUT_OF_BOUNDS.format('write', 4)} in shared memory \(offset 132 of the dynamic array",
+        f"{SHARED_SPOILT}, past the end of the dynamic array",
+        at="ones[t + 2]",
+    ),
     "a float4 read past the end": _bias_bug(
         ("i < size / 4;", "i <= size / 4;"),
         f"{OUT_OF_BOUNDS.format('read', '(4|16)')}: 0 bytes past the end of array x",
@@ -258,6 +261,11 @@ _MEMORY: dict[str, Bug] = {
     ),
     "a misaligned float4": _bias_bug(
         ("(beta) + i % (cols / 4)", "(beta + 1)"), "misaligned", WRONG, at="(beta + 1)"
+    ),
+    "a misaligned asynchronous copy": _pipeline_bug(
+        ("x + thread * 4);", "x + thread * 4 + 1);"),
+        "misaligned access of 16 bytes: offset [0-9]+ of array",
+        "misaligned access of 16 bytes: offset [0-9]+ of array",
     ),
     "a null pointer": _add_up_bug(
         ("= x[i]", "= (x - i)[i - (x - (const float*)nullptr)]"),

@@ -99,10 +99,8 @@ WRONG = {
         "",
         SUM,
     ),
-    "a block that is not the last writes what all read": plain(
-        f"{SUM} __syncthreads(); if (threadIdx.x == 0) {{ __threadfence(); atomicAdd(ticket, 1u); }}"
-        f" __syncthreads(); if (*(volatile unsigned*)ticket >= 2 && blockIdx.x == 0 && threadIdx.x == 0) {OWN} = 1;"
-        " if (blockIdx.x == 1 && threadIdx.x == 0) x[2 * blockDim.x] = 1;"
+    "a write by one of several blocks that have read": plain(
+        "if (x[0] < 0) __trap(); if (blockIdx.x == 1 && threadIdx.x == 0) x[0] = 1;"
     ),
 }
 
