@@ -89,9 +89,8 @@ def _pointer(place: str, parameter: Parameter, argument: Any) -> int | None:
     if not fits:
         raise TypeError(f"{place} takes an array of that type, but one of {argument.dtype} was given")
     if not argument.flags.c_contiguous:
-        raise TypeError(
-            f"{place} takes a C-contiguous array, but one of shape {argument.shape} with strides {argument.strides} was given"
-        )
+        given = f"one of shape {argument.shape} with strides {argument.strides}"
+        raise TypeError(f"{place} takes a C-contiguous array, but {given} was given")
     if not (parameter.is_constant or argument.flags.writeable):
         raise TypeError(f"{place} takes an array that can be written to, but a read-only one was given")
     return int(argument.ctypes.data)

@@ -28,7 +28,11 @@ from tests.emulator.errors import EmulatorError
 __all__ = [
     "CACHE_VARIABLE",
     "MODES",
+    "RUNTIME",
+    "UNUSED_DAYS",
+    "address_sanitizer_is_loaded",
     "cache_folder",
+    "forget_unused",
     "kernel_library",
     "runtime_library",
     "unavailable_reason",
@@ -42,16 +46,17 @@ MESSAGE_LINES = 30
 
 # As NVRTC reads a kernel: C++17, no exceptions, multiplication and addition contracted.
 _KERNEL_FLAGS = (
-    *("-x", "c++", "-std=c++17", "-fPIC", "-g1", "-w", "-fvisibility=hidden"),
-    *("-fno-strict-aliasing", "-fno-exceptions", "-fno-threadsafe-statics"),
+    *("-x", "c++", "-std=c++17", "-fPIC", "-g1", "-gdwarf-4", "-w", "-fvisibility=hidden"),
+    *("-fno-strict-aliasing", "-fno-exceptions", "-fno-threadsafe-statics", "-fstack-clash-protection"),
     *("-mf16c", "-mfma", "-ffp-contract=fast"),
+    "-ftrivial-auto-var-init=pattern",  # a variable without a value has a strange one, the same on every run
 )
 MODES: Mapping[str, tuple[str, ...]] = {
     # Wrong answers, deadlocks, what lies beyond a guarded array: quick enough for large cases.
     "fast": ("-O2",),
     # g++ calls the runtime around every access: races, bounds, alignment, memory that nobody has written.
     "check": (
-        *("-O1", "-fno-tree-vectorize", "-ftrivial-auto-var-init=pattern"),
+        *("-O1", "-fno-tree-vectorize"),
         *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
         *("--param", "tsan-distinguish-volatile=1"),
         "-fsanitize=bounds-strict,alignment,shift,integer-divide-by-zero",
@@ -59,7 +64,7 @@ MODES: Mapping[str, tuple[str, ...]] = {
     # Local arrays too; a report ends the process, which must have libasan preloaded.
     "asan": ("-O1", "-fsanitize=address"),
 }
-_RUNTIME_FLAGS = ("-std=c++20", "-O2", "-g1", "-fPIC", "-fno-exceptions", "-shared")
+_RUNTIME_FLAGS = ("-std=c++20", "-g1", "-fPIC", "-fno-exceptions", "-shared")
 
 
 def unavailable_reason() -> str | None:
@@ -108,14 +113,19 @@ def _compiler() -> tuple[str, tuple[int, ...]]:
 def cache_folder() -> Path:
     """Where the shared objects lie: a folder that its owner alone can write to, made where it is missing.
 
-    Raises EmulatorError where somebody else could have put a shared object there.
+    Raises EmulatorError where it cannot be made, or where somebody else could have put a shared object there.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(chosen).absolute() if chosen else home / "gpu_mlp" / "emulator"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise EmulatorError(
+            f"{folder} cannot be made ({error.strerror}); name another folder in {CACHE_VARIABLE}"
+        ) from None
     private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
     if not private:
         raise EmulatorError(
@@ -136,11 +146,11 @@ def _sanitizer_flags() -> tuple[str, ...]:
 
 def runtime_library() -> Path:
     """The shared object with the runtime, compiled on first use."""
-    flags = (*_RUNTIME_FLAGS, *_sanitizer_flags())
+    flags = (*_RUNTIME_FLAGS, *(_sanitizer_flags() or ("-O2",)))  # slow to compile with both
     sources = {path.name: path.read_text() for path in sorted(RUNTIME.glob("**/*.?pp"))}
 
     def make(folder: Path) -> None:
-        _forget_unused()
+        forget_unused()
         _call([*flags, "-o", str(folder / "out.so"), str(RUNTIME / "all.cpp")])
 
     return _cached(("runtime", flags, sources), make)
@@ -192,7 +202,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _forget_unused() -> None:
+def forget_unused() -> None:
     """Remove what no process has asked for in a month."""
     oldest = time.time() - UNUSED_DAYS * 24 * 3600
     for path in cache_folder().iterdir():

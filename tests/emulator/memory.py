@@ -1,7 +1,7 @@
-"""Arrays that show what a kernel left unwritten and end the launch where it leaves them.
+"""Arrays that show what a kernel left unwritten, and end the launch that leaves them.
 
-An array is full of NaN (bytes 0xff) and its last element lies against a page that cannot be read or written, save for at
-most 15 bytes that keep its start aligned to 16, as vector types need. Those bytes and some before the array are
+An array is full of NaN (bytes 0xff). Its last element lies against a page that cannot be read or written, save for at
+most 15 bytes that let its start be a multiple of 16, as vector types need. Those bytes and some before the array are
 looked at after every launch.
 """
 
@@ -71,7 +71,7 @@ def empty(
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     buffer = _allocate(size, name or f"{dtype}{list(shape)}")
-    return np.ndarray(shape, dtype, buffer)
+    return np.ndarray(shape, dtype, memoryview(buffer))
 
 
 def zeros(
@@ -106,7 +106,7 @@ def _allocate(size: int, name: str) -> ctypes.Array[ctypes.c_char]:
 
     start = usable + usable_size - capacity
     _blocks[start] = _Block(usable, start, size, capacity)
-    runtime().register(start, size, capacity, name)
+    runtime().register(start, size, start - mapped, capacity + PAGE, name)
     buffer = (ctypes.c_char * size).from_address(start)
     weakref.finalize(buffer, _release, start, mapped, mapped_size).atexit = False
     return buffer
@@ -123,11 +123,9 @@ def _release(start: int, mapped: int, mapped_size: int) -> None:
 
 
 def is_guarded(array: NDArray[Any]) -> bool:
-    """Whether the array, or what it is a view of, was made here."""
-    owner: Any = array
-    while isinstance(owner, np.ndarray) and owner.base is not None:
-        owner = owner.base
-    return isinstance(owner, ctypes.Array) and ctypes.addressof(owner) in _blocks
+    """Whether the array's memory was made here."""
+    start = array.ctypes.data
+    return any(block.start <= start < block.start + max(1, block.size) for block in _blocks.values())
 
 
 def check_margins(kernel: str) -> None:

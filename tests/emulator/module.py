@@ -28,6 +28,7 @@ ORDERS = ("forward", "reverse", "random", "warps")
 DEFAULT_DYNAMIC_SHARED = 48 << 10
 LARGEST_DYNAMIC_SHARED = 227 << 10
 SIGNATURE_BYTES = 16384
+EXPORTS_OF = "names of"  # a kernel's file, in the place of the file that exports its kernels
 HEADER_SUFFIXES = (".cuh", ".h", ".hpp")
 
 
@@ -67,7 +68,7 @@ class Module:
         self._exports = {name: name for name in extern_c_kernels(source)}
         self._exports |= {name: _alias(name) for name in names}
         exports = "".join(f"CUDA_EMULATOR_EXPORT({alias}, {name})\n" for name, alias in self._exports.items())
-        code = f'{translate(source, filename)}\n#line 1 "names of {filename}"\n{exports}'
+        code = f'{translate(source, filename)}\n#line 1 "{EXPORTS_OF} {filename}"\n{exports}'
         self.path = kernel_library(code, filename, _headers(include_dirs), self.mode)
         runtime()
         self._library = ctypes.CDLL(str(self.path))
@@ -98,7 +99,8 @@ class Module:
         command = ["addr2line", "-s", "-i", "-e", str(self.path), hex(offset - 1)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = re.sub(r" \(discriminator \d+\)", "", done.stdout).split("\n")
-        own = [line for line in lines if line and line.rsplit(":", 1)[0] not in _runtime_files()]
+        foreign = _runtime_files() | {f"{EXPORTS_OF} {self.filename}", "??"}
+        own = [line for line in lines if line and line.rsplit(":", 1)[0] not in foreign]
         return f"[{' <- '.join(own[:2])}]" if own else None
 
     def _file_offset(self, address: int) -> int | None:
@@ -145,7 +147,7 @@ class Function:
         order: str = "random",
         seed: int = 0,
         preemption: float = 0.0,
-        timeout: int = 60,
+        timeout: float = 60.0,
     ) -> None:
         """Run the kernel; when this returns, every block has ended.
 
@@ -218,7 +220,7 @@ def _registered(arrays: Sequence[np.ndarray[Any, Any]]) -> Iterator[None]:
             if owner.size:
                 spans[low] = (high - low, f"{owner.dtype}{list(owner.shape)}")
     for start, (size, name) in spans.items():
-        runtime().register(start, size, size, name)
+        runtime().register(start, size, 0, size, name)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tests.emulator.compiler import runtime_library
 
@@ -24,10 +24,10 @@ class LaunchConfig(ctypes.Structure):
         ("largest_dynamic_shared_bytes", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("preemption", ctypes.c_double),
+        ("timeout_seconds", ctypes.c_double),
         ("order", ctypes.c_int),
         ("cooperative", ctypes.c_int),
         ("check_accesses", ctypes.c_int),
-        ("timeout_seconds", ctypes.c_uint),
     )
 
 
@@ -57,16 +57,19 @@ class Runtime:
         self._library = ctypes.CDLL(str(runtime_library()), mode=ctypes.RTLD_GLOBAL)
         self._lock = threading.Lock()
         pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
-        self._library.emulator_register.argtypes = [pointer, size, size, text]
+        self._library.emulator_register.argtypes = [pointer, size, size, size, text]
         self._library.emulator_unregister.argtypes = [pointer]
         self._library.emulator_launch.argtypes = [
             *(pointer, pointer, ctypes.POINTER(LaunchConfig), ctypes.POINTER(_Statistics)),
             *(text, size),
         ]
 
-    def register(self, start: int, size: int, capacity: int, name: str) -> None:
-        """Make an array known: messages name it and accesses beyond it are reported."""
-        self._library.emulator_register(start, size, capacity, name.encode())
+    def register(self, start: int, size: int, before: int, capacity: int, name: str) -> None:
+        """Make an array known: messages name it and accesses beside it are reported.
+
+        `before` bytes before its start and `capacity` from there on belong to it and to no other.
+        """
+        self._library.emulator_register(start, size, before, capacity, name.encode())
 
     def unregister(self, start: int) -> None:
         """Forget the array that starts here."""
@@ -81,7 +84,7 @@ class Runtime:
             self._library.emulator_launch(
                 entry, arguments, ctypes.byref(config), ctypes.byref(statistics), message, MESSAGE_BYTES
             )
-        counted = {name: getattr(statistics, name) for name, _ in _Statistics._fields_}
+        counted = {field.name: getattr(statistics, field.name) for field in fields(Statistics)}
         return Statistics(**counted), message.value.decode(errors="replace")
 
 

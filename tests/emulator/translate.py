@@ -1,6 +1,6 @@
 """CUDA source to C++ source: the one construct that no header can supply, `__shared__`, and the names of the kernels.
 
-A variable in shared memory belongs to the block that runs, so its declaration becomes a reference into that block's memory:
+A variable in shared memory belongs to the block that runs, so its declaration becomes a reference into that memory:
 
     __shared__ float tile[8][33];   struct shared_tile { float value[8][33]; };
                                     auto& tile = cuda_emulator::shared_variable<shared_tile>().value;
@@ -24,10 +24,11 @@ _DECLARATION = re.compile(
     rf"(?P<skip>{_SKIPPED})"
     r"|(?P<extern>\bextern\s+)?(?:\bstatic\s+)?\b__shared__\s+"
     r"(?P<align>(?:__align__|alignas)\s*\([^()]*\)\s*)?"
-    r"(?P<type>[\w:]+(?:\s+[\w:]+)*?(?:\s*<[^;{}=]*?>)?(?:\s*\*)*)\s*"
+    r"(?P<type>[\w:]+(?:\s+[\w:]+)*?(?:\s*<[^;{}=]*?>(?:\s*::\s*\w+)*)?(?:\s*\*)*)\s*"
     r"(?P<declarators>\b\w+\s*(?:\[[^;{}=]*\]\s*)?(?:,\s*\w+\s*(?:\[[^;{}=]*?\]\s*)*)*);",
     re.DOTALL,
 )
+_LINE_DIRECTIVE = re.compile(r'^#line (\d+)(?: "([^"\n]+)")?$', re.MULTILINE)
 _BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
 _KERNEL = rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\("
 _EXTERN_C_KERNEL = re.compile(rf'\bextern\s+"C"\s+{_KERNEL}')
@@ -50,12 +51,19 @@ def translate(source: str, filename: str) -> str:
     translated = _DECLARATION.sub(replace, source)
     left = re.search(r"\b__shared__\b", _blank(translated))
     if left is not None:
-        line = translated.count("\n", 0, left.start()) + 1
         raise EmulatorError(
-            f"{filename}:{line} (counted without #line): this __shared__ declaration is not understood; "
+            f"{_place(translated, left.start(), filename)}: this __shared__ declaration is not understood; "
             "write `__shared__ TYPE NAME[SIZE];` or `extern __shared__ TYPE NAME[];` without an initialiser"
         )
     return translated
+
+
+def _place(source: str, position: int, filename: str) -> str:
+    """The file and line of a position, as the last #line before it counts them."""
+    start, first = 0, 1
+    for directive in _LINE_DIRECTIVE.finditer(source, 0, position):
+        start, first, filename = directive.end() + 1, int(directive[1]), directive[2] or filename
+    return f"{filename}:{source.count(chr(10), start, position) + first}"
 
 
 def _dynamic(match: re.Match[str]) -> str:
@@ -94,7 +102,7 @@ def _split_at_commas(declarators: str) -> list[str]:
 
 
 def extern_c_kernels(source: str) -> list[str]:
-    """The kernels that have C names, in the order of the file: `extern "C" __global__` and those in `extern "C" { }`."""
+    """The kernels with C names in the order of the file: `extern "C" __global__` and those in `extern "C" { }`."""
     # Literals are kept, or "C" would go; a kernel written inside a string literal is nobody's habit.
     code = _blank(source, literals=False)
     found = {match.start(1): match[1] for match in _EXTERN_C_KERNEL.finditer(code)}

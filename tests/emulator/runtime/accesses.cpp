@@ -18,11 +18,13 @@ static void check_shared_access(char* address, size_t bytes, const Access& acces
   if (!is_within_shared_variable(block, offset, bytes)) {
     const bool near_dynamic = config.dynamic_shared_bytes && offset + watched_beyond_static >= dynamic;
     const long from = near_dynamic ? long(offset) - long(dynamic) : long(offset);
-    fail("out-of-bounds %s of %zu bytes in shared memory (offset %ld%s; the dynamic array has %zu bytes)  [pc %p]",
+    fail("out-of-bounds %s of %zu bytes in shared memory (offset %ld%s; the dynamic array has %zu bytes)%s",
          access.is_write ? "write" : "read", bytes, from, near_dynamic ? " of the dynamic array" : "",
-         size_t(config.dynamic_shared_bytes), access.pc);
+         size_t(config.dynamic_shared_bytes), access.where().c_str());
   }
-  if (is_misaligned(address, bytes)) fail("misaligned access of %zu bytes to shared memory  [pc %p]", bytes, access.pc);
+  if (is_misaligned(address, bytes)) {
+    fail("misaligned access of %zu bytes to shared memory%s", bytes, access.where().c_str());
+  }
   if (config.check_accesses) {
     auto& cells = is_dynamic ? block.dynamic_cells : block.static_cells;
     const size_t first = is_dynamic ? offset - dynamic : offset;
@@ -32,14 +34,24 @@ static void check_shared_access(char* address, size_t bytes, const Access& acces
   maybe_give_way();
 }
 
-static void check_array_access(Array& array, char* address, size_t bytes, const Access& access) {
-  if (address + bytes > array.start + array.bytes) {
-    if (address >= array.start + array.capacity) return;  // some other memory, or a page that faults
-    fail("out-of-bounds %s of %zu bytes: %s  [pc %p]", access.is_write ? "write" : "read", bytes,
-         describe_address(address).c_str(), access.pc);
+[[noreturn]] static void report_out_of_bounds(const char* address, size_t bytes, const Access& access) {
+  fail("out-of-bounds %s of %zu bytes: %s%s", access.is_write ? "write" : "read", bytes,
+       describe_address(address).c_str(), access.where().c_str());
+}
+
+// An address of no array: some other memory, a page that faults, or what lies beside an array.
+static void check_outside_arrays(char* address, size_t bytes, const Access& access) {
+  auto after = arrays.upper_bound(address);
+  if (after != arrays.end() && address >= after->second.start - after->second.before) {
+    report_out_of_bounds(address, bytes, access);
   }
+}
+
+static void check_array_access(Array& array, char* address, size_t bytes, const Access& access) {
+  if (address + bytes > array.start + array.bytes) report_out_of_bounds(address, bytes, access);
   if (is_misaligned(address, bytes)) {
-    fail("misaligned access of %zu bytes: %s  [pc %p]", bytes, describe_address(address).c_str(), access.pc);
+    const std::string place = describe_address(address);
+    fail("misaligned access of %zu bytes: %s%s", bytes, place.c_str(), access.where().c_str());
   }
   if (config.check_accesses) {
     Thread* thread = access.thread;
@@ -57,12 +69,14 @@ static void check_access(const void* address_, size_t bytes, bool is_write, Acce
   Thread* thread = this_thread();
   if (thread->stack.contains(address)) return;
   const Block& block = *thread->block;
-  const bool is_shared = address >= block.shared && address < block.shared + arena_bytes;
+  const bool is_shared = address >= block.shared && address < block.shared + arena_bytes + forbidden_bytes;
   const Access access{thread, is_write, kind, is_shared, pc};
-  if (is_shared) {
-    check_shared_access(address, bytes, access);
-  } else if (Array* array = array_at_or_before(address)) {
+  if (is_shared) return check_shared_access(address, bytes, access);
+  Array* array = array_at_or_before(address);
+  if (array && address < array->start + array->capacity) {
     check_array_access(*array, address, bytes, access);
+  } else {
+    check_outside_arrays(address, bytes, access);
   }
 }
 

@@ -6,7 +6,7 @@ namespace cuda_emulator {
 struct Array {
   char* start;
   size_t bytes;
-  size_t capacity;  // with what lies between the array and the page that cannot be read
+  size_t before, capacity;  // bytes before its start, and from there on, that belong to it and to no other
   std::string name;
   std::vector<Cell> cells;
 };

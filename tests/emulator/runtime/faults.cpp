@@ -2,6 +2,7 @@
 #include "state.hpp"
 
 #include <pthread.h>
+#include <sys/time.h>
 
 namespace cuda_emulator {
 
@@ -57,7 +58,14 @@ static void on_signal(int signal_number, siginfo_t* info, void* context) {
   siglongjmp(leave_launch, 1);
 }
 
-static void catch_signals(unsigned timeout_seconds) {
+static void set_timer(double seconds) {
+  itimerval timer{};
+  timer.it_value.tv_sec = long(seconds);
+  timer.it_value.tv_usec = long((seconds - long(seconds)) * 1e6);
+  setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+static void catch_signals(double timeout_seconds) {
 #ifndef __SANITIZE_ADDRESS__  // which reports them itself
   static char signal_stack[signal_stack_bytes];
   const stack_t own_stack{signal_stack, 0, sizeof signal_stack};
@@ -68,7 +76,7 @@ static void catch_signals(unsigned timeout_seconds) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   for (int i = 0; i < caught_count; ++i) sigaction(caught_signals[i], &action, &previous_actions[i]);
-  alarm(timeout_seconds);
+  set_timer(timeout_seconds);
 #else
   (void)timeout_seconds;
 #endif
@@ -76,7 +84,7 @@ static void catch_signals(unsigned timeout_seconds) {
 
 static void release_signals() {
 #ifndef __SANITIZE_ADDRESS__
-  alarm(0);
+  set_timer(0);
   restore_signals();
   sigaltstack(&previous_signal_stack, nullptr);
 #endif

@@ -67,16 +67,11 @@ static void allow(char*, size_t) {}
 static void forbid(char*, size_t) {}
 #endif
 
-[[noreturn]] static void out_of_memory(const char* what) {
-  fprintf(stderr, "CUDA emulator: no memory for %s\n", what);
-  abort();
-}
-
 static Stack take_stack() {
   if (free_stacks.empty()) {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void* mapped = mmap(nullptr, page_bytes + stack_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (mapped == MAP_FAILED) out_of_memory("a stack");
+    if (mapped == MAP_FAILED) fail("no memory for the stacks of so many threads at once");
     mprotect(mapped, page_bytes, PROT_NONE);  // below the stack, which grows downwards
     all_stacks.push_back({static_cast<char*>(mapped) + page_bytes, stack_bytes});
     return all_stacks.back();

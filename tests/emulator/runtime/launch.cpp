@@ -67,8 +67,8 @@ static void launch() {
 
 extern "C" {
 
-void emulator_register(char* start, size_t bytes, size_t capacity, const char* name) {
-  cuda_emulator::arrays[start] = {start, bytes, capacity, name, {}};
+void emulator_register(char* start, size_t bytes, size_t before, size_t capacity, const char* name) {
+  cuda_emulator::arrays[start] = {start, bytes, before, capacity, name, {}};
 }
 
 void emulator_unregister(char* start) { cuda_emulator::arrays.erase(start); }

@@ -71,6 +71,13 @@ struct Access {
   AccessKind kind;
   bool is_shared;
   void* pc;
+
+  // For the end of a message: the line, which Python makes of the pc; or the collective that made the access for its lanes.
+  std::string where() const {
+    char text[40];
+    snprintf(text, sizeof text, "  [pc %p]", pc);
+    return thread->state == State::at_warp_collective ? "  [" + text_of(thread->at) + "]" : text;
+  }
 };
 
 static std::string describe_place(const Access& access, const char* address) {
@@ -79,8 +86,8 @@ static std::string describe_place(const Access& access, const char* address) {
 }
 
 [[noreturn]] static void report_race(const char* what, const Access& access, const char* address, const std::string& with) {
-  fail("data race (%s) on %s: with %s, no barrier between  [pc %p]", what, describe_place(access, address).c_str(),
-       with.c_str(), access.pc);
+  fail("data race (%s) on %s: with %s, no barrier between%s", what, describe_place(access, address).c_str(),
+       with.c_str(), access.where().c_str());
 }
 
 static bool reads_by_several_are_open(const Cell& cell, const Thread* thread) {
@@ -148,7 +155,7 @@ static void track(Cell* cell, size_t bytes, const char* address, const Access& a
   for (size_t i = 0; i < bytes; ++i, ++cell, ++address) {
     if (access.is_shared && reads && !cell->writer) {
       const long offset = address - access.thread->block->shared;
-      fail("read of shared memory that nobody has written, offset %ld  [pc %p]", offset, access.pc);
+      fail("read of shared memory that nobody has written, offset %ld%s", offset, access.where().c_str());
     }
     check_against_write(*cell, access, address);
     if (access.is_write) {

@@ -29,7 +29,7 @@ static char* take_arena() {
   }
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   void* mapped = mmap(nullptr, arena_bytes + forbidden_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (mapped == MAP_FAILED) out_of_memory("shared memory");
+  if (mapped == MAP_FAILED) fail("no memory for the shared memory of so many blocks at once");
   mprotect(static_cast<char*>(mapped) + arena_bytes, forbidden_bytes, PROT_NONE);
   return static_cast<char*>(mapped);
 }

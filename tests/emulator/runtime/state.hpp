@@ -44,9 +44,8 @@ enum Order { forward, backward, shuffled, shuffled_warps };
 struct LaunchConfig {
   unsigned grid[3], block[3];
   uint64_t dynamic_shared_bytes, largest_dynamic_shared_bytes, seed;
-  double preemption;
+  double preemption, timeout_seconds;
   int order, cooperative, check_accesses;
-  unsigned timeout_seconds;
 
   uint64_t threads_per_block() const { return uint64_t(block[0]) * block[1] * block[2]; }
   uint64_t blocks() const { return uint64_t(grid[0]) * grid[1] * grid[2]; }
