@@ -20,6 +20,7 @@ from gpu_mlp.backends.cuda_kernels import (
     pointer_of,
 )
 from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
+from gpu_mlp.backends.kernel_cache import use_private_cache
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
@@ -30,6 +31,7 @@ INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older th
 
 
 def _import_cupy() -> Any:
+    use_private_cache()
     try:
         import cupy
     except ImportError as error:
