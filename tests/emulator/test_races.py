@@ -61,6 +61,11 @@ RIGHT = {
         "volatile int* flag = x;"
         " if (blockIdx.x == 0 && threadIdx.x == 0) atomicExch(x, 1); else if (*flag > 1) __trap();"
     ),
+    "the last block reads and writes what another has read": ticket(
+        "if (blockIdx.x == 0 && x[0] < 0) __trap(); __syncthreads();",
+        "__threadfence();",
+        "if (x[0] < 0) __trap(); __syncthreads(); if (threadIdx.x == 0) x[0] = 1;",
+    ),
     "two rounds of tickets, each with its fence": ticket(
         f"{OWN} = 1; __syncthreads(); if (threadIdx.x == 0) {{ __threadfence(); atomicAdd(ticket + 1, 1u); }}"
         f" __syncthreads(); {OWN} = 2; __syncthreads();",
@@ -100,7 +105,13 @@ WRONG = {
         SUM,
     ),
     "a write by one of several blocks that have read": plain(
-        "if (x[0] < 0) __trap(); if (blockIdx.x == 1 && threadIdx.x == 0) x[0] = 1;"
+        "if (x[0] < 0) __trap(); __syncthreads(); if (blockIdx.x == 2 && threadIdx.x == 0) x[0] = 1;"
+    ),
+    "a write of what one block alone has read": plain(
+        "if (blockIdx.x == 0 && x[0] < 0) __trap(); if (blockIdx.x == 2 && threadIdx.x == 0) x[0] = 1;"
+    ),
+    "a barrier of the warp before both": plain(
+        f"__syncwarp(); if (threadIdx.x < 32) {OWN} = 1; if (threadIdx.x < 31) {NEXT} = 2;"
     ),
 }
 
@@ -125,3 +136,12 @@ def test_what_is_not_ordered_is_accused_in_every_order(source: str) -> None:
     for order in ORDERS:
         with pytest.raises(EmulatorError, match="data race"):
             launch(source, 64, order=order)
+
+
+def test_one_launch_comes_before_the_next() -> None:
+    x, ticket_ = zeros(96, np.int32), zeros(2, np.uint32)
+    kernel = Module(plain(f"{OWN} = 1;"), mode="check").get_function("kernel")
+    shifted = Module(plain(f"{NEXT} = 1;"), mode="check").get_function("kernel")
+    for _ in range(2):
+        kernel((3,), (32,), (x, ticket_))
+        shifted((3,), (32,), (x, ticket_))

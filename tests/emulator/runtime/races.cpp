@@ -10,7 +10,7 @@
 
 namespace cuda_emulator {
 
-// In the place of a reader, when there is more than one.
+// In the place of a reader, when there is more than one. Several warps are those of one block: its rank is read_clock.
 constexpr uint32_t several_warps = 0xffffffffu;
 constexpr uint32_t several_blocks = 0xfffffffeu;
 
@@ -60,6 +60,20 @@ static bool comes_before(const PastAccess& past, const Thread* thread) {
 
 static bool has_acquired_from_all(const Block& block) { return block.acquired.size() + 1 == config.blocks(); }
 
+// Those reads of a byte that its cell remembers.
+static bool reads_come_before(const Cell& cell, const Thread* thread) {
+  if (cell.read_grid_epoch != uint16_t(grid_epoch)) return true;
+  const Block& block = *thread->block;
+  if (cell.reader == several_blocks) return has_acquired_from_all(block);
+  if (cell.reader == several_warps) {
+    const uint32_t readers_block = cell.read_clock;
+    if (readers_block == block.rank) return cell.read_epoch < thread->epoch;
+    auto acquired = block.acquired.find(readers_block);
+    return acquired != block.acquired.end() && cell.read_epoch < acquired->second.epoch;
+  }
+  return comes_before({cell.reader - 1, cell.read_clock, cell.read_epoch, cell.read_grid_epoch}, thread);
+}
+
 static std::string name_of_id(uint32_t id) {
   const uint64_t threads = config.threads_per_block();
   return "block " + std::to_string(id / threads) + " thread " + std::to_string(id % threads);
@@ -90,12 +104,6 @@ static std::string describe_place(const Access& access, const char* address) {
        with.c_str(), access.where().c_str());
 }
 
-static bool reads_by_several_are_open(const Cell& cell, const Thread* thread) {
-  if (cell.read_grid_epoch != uint16_t(grid_epoch)) return false;
-  if (cell.reader == several_blocks) return !has_acquired_from_all(*thread->block);
-  return cell.read_epoch >= thread->epoch;
-}
-
 static void check_against_write(const Cell& cell, const Access& access, const char* address) {
   if (!cell.writer || (access.kind && cell.write_kind)) return;
   const PastAccess write{cell.writer - 1, cell.write_clock, cell.write_epoch, cell.write_grid_epoch};
@@ -105,15 +113,11 @@ static void check_against_write(const Cell& cell, const Access& access, const ch
 }
 
 static void check_against_reads(const Cell& cell, const Access& access, const char* address) {
-  if (!cell.reader || (access.kind && cell.read_kind)) return;
-  if (cell.reader == several_warps || cell.reader == several_blocks) {
-    if (reads_by_several_are_open(cell, access.thread)) {
-      report_race("write after read", access, address, cell.reader == several_warps ? "several warps" : "several blocks");
-    }
-    return;
-  }
-  const PastAccess read{cell.reader - 1, cell.read_clock, cell.read_epoch, cell.read_grid_epoch};
-  if (!comes_before(read, access.thread)) report_race("write after read", access, address, name_of_id(read.id));
+  if (!cell.reader || (access.kind && cell.read_kind) || reads_come_before(cell, access.thread)) return;
+  report_race("write after read", access, address,
+              cell.reader == several_blocks  ? "several blocks"
+              : cell.reader == several_warps ? "several warps"
+                                             : name_of_id(cell.reader - 1));
 }
 
 static void note_write(Cell& cell, const Access& access) {
@@ -125,28 +129,31 @@ static void note_write(Cell& cell, const Access& access) {
   cell.reader = 0;
 }
 
+// A read takes the place of those that come before it: who is ordered after this one is ordered after them. Of unordered
+// reads in one warp the last is remembered, and of others that there were several.
 static void note_read(Cell& cell, const Access& access) {
   const Thread* thread = access.thread;
+  const uint32_t rank = thread->block->rank;
   const uint32_t block_threads = thread->block->threads.size();
-  const bool still_open = cell.reader && cell.read_grid_epoch == uint16_t(grid_epoch);
-  const bool by_several = cell.reader == several_warps || cell.reader == several_blocks;
-  const uint32_t reader = cell.reader - 1;
-  const bool other_block = cell.reader == several_blocks || (!by_several && reader / block_threads != thread->block->rank);
-  const bool other_warp =
-      cell.reader == several_warps || (!by_several && reader % block_threads / warp_lanes != thread->rank / warp_lanes);
-  if (still_open && other_block) {
-    cell.reader = several_blocks;
-    cell.read_kind = std::min<uint8_t>(cell.read_kind, access.kind);
-  } else if (still_open && cell.read_epoch == thread->epoch && other_warp) {
-    cell.reader = several_warps;
-    cell.read_kind = std::min<uint8_t>(cell.read_kind, access.kind);
-  } else {
-    cell.reader = thread->id + 1;
-    cell.read_clock = thread->clock;
-    cell.read_kind = access.kind;
+  if (cell.reader && !reads_come_before(cell, thread)) {
+    const bool by_warps = cell.reader == several_warps;
+    const uint32_t reader = cell.reader - 1;
+    const bool other_block =
+        cell.reader == several_blocks || (by_warps ? cell.read_clock : reader / block_threads) != rank;
+    const bool other_warp = by_warps || reader % block_threads / warp_lanes != thread->rank / warp_lanes;
+    if (other_block || other_warp) {
+      cell.reader = other_block ? several_blocks : several_warps;
+      cell.read_clock = rank;
+      cell.read_epoch = thread->epoch;
+      cell.read_kind = std::min<uint8_t>(cell.read_kind, access.kind);
+      return;
+    }
   }
+  cell.reader = thread->id + 1;
+  cell.read_clock = thread->clock;
   cell.read_epoch = thread->epoch;
   cell.read_grid_epoch = grid_epoch;
+  cell.read_kind = access.kind;
 }
 
 // Compares an access to these bytes with those before it, and notes it in their cells.
