@@ -82,9 +82,8 @@ class FitPlan:
         network = Network.from_config(self.network_config, self.ops.device)
         model = Model(network, self.loss, self.target, self.preparation, self.ignored)
         x, y = self.arrays["train"]
-        if (
-            self.loss.name == "poisson"
-        ):  # start from the mean count: the rate is exp(f), and counts may be large
+        # Start from the mean count: the rate is exp(f), and counts may be large.
+        if self.loss.name == "poisson":
             network.biases[-1][...] = math.log(max(float(y.mean()), SMALLEST_RATE))
         history = train(
             network,
@@ -235,6 +234,8 @@ def plan_fit(
     loss = _loss(config, goal, table)
     labels = goal.encode(table) if goal.task == "classification" else None
     split = split_rows(table.rows, labels, validation=validation, test=test, seed=config.seed)
+    if labels is not None:
+        goal.require_every_class(labels[split.train])
     if goal.task == "regression":
         goal = Target.fit(table.select(split.train), target, choice, standardise=config.loss != "poisson")
     preparation = Preparation.fit(table, [name for name in table.names if name != target], split.train)
