@@ -2,6 +2,7 @@
 
     python bench/bench_step.py                    # table on stdout
     python bench/bench_step.py --out FILE.json    # and the figures with machine, versions and commit
+    python bench/bench_step.py --without-numba    # as where Numba is not installed
 
 Both train the same network from the same weights on the same batch with Adam, softmax cross-entropy and float32, on
 the same number of threads. Before anything is timed, 20 steps of each are compared: what computes something
@@ -176,15 +177,29 @@ def show(row: Row) -> None:
     )
 
 
-def main() -> None:
-    """Measure, show, and write where asked."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; those of the process where None."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="pairs of each problem (default 15)")
     parser.add_argument("--threads", type=int, default=None, help="threads of both (default: all processors)")
+    parser.add_argument("--without-numba", action="store_true", help="as where Numba is not installed")
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.rounds < 3:
         parser.error(f"--rounds is {arguments.rounds}, but a median with an interval needs at least 3")
+    return arguments
+
+
+def hide_numba() -> None:
+    """Let every later `import numba` fail: gpu_mlp imports it with the first large step."""
+    sys.modules["numba"] = None  # type: ignore[assignment]
+
+
+def main() -> None:
+    """Measure, show, and write where asked."""
+    arguments = parse()
+    if arguments.without_numba:
+        hide_numba()
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -198,7 +213,12 @@ def main() -> None:
         for sizes, batch, floor in PROBLEMS:
             rows.append(measure(sizes, batch, floor, arguments.rounds))
             show(rows[-1])
-        document = {**stamp(), "threads": threads, "rows": [asdict(row) for row in rows]}
+        document = {
+            **stamp(),
+            "threads": threads,
+            "without_numba": arguments.without_numba,
+            "rows": [asdict(row) for row in rows],
+        }
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["stamp"]
 
-PACKAGES = ("numpy", "scipy", "torch", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = ("numpy", "scipy", "numba", "torch", "cupy-cuda12x", "cupy-cuda13x")
 
 
 def stamp() -> dict[str, Any]:

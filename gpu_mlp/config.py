@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from reprlib import repr as repr_of
 from typing import Any, Literal
 
 from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES
@@ -21,6 +22,8 @@ __all__ = [
     "TrainingConfig",
     "check_choice",
     "check_range",
+    "check_type",
+    "to_tuple",
 ]
 
 INITIALIZER_NAMES = (
@@ -43,6 +46,19 @@ def check_choice(what: str, value: object, known: Iterable[str]) -> None:
     names = tuple(known)
     if value not in names:
         raise ConfigError(f"{what} {value!r} is unknown{did_you_mean(str(value), names)}")
+
+
+def check_type(what: str, value: object, type_: type, expected: str) -> None:
+    """Raise ConfigError unless `value` is of the type; `expected` says what to give."""
+    if not isinstance(value, type_):
+        raise ConfigError(f"{what} is {repr_of(value)}, but must be {expected}")
+
+
+def to_tuple(what: str, value: Any, expected: str) -> tuple[Any, ...]:
+    """The items of a sequence or set. Raises ConfigError where it is none, and for a text, whose items are letters."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ConfigError(f"{what} is {repr_of(value)}, but must be {expected}")
+    return tuple(value)
 
 
 def _is_number(value: object, *, whole: bool = False) -> bool:
@@ -123,18 +139,21 @@ class NetworkConfig:
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        sizes = self.layer_sizes
+        expected = (
+            "at least two positive whole numbers, inputs first and outputs last, such as (2, 4, 7, 3, 2)"
+        )
+        sizes = to_tuple("layer_sizes", self.layer_sizes, expected)
         if len(sizes) < 2 or not all(_is_number(size, whole=True) and size >= 1 for size in sizes):
-            raise ConfigError(
-                f"layer_sizes is {sizes!r}, but must be at least two positive whole numbers, "
-                "inputs first and outputs last, such as (2, 4, 7, 3, 2)"
-            )
+            raise ConfigError(f"layer_sizes is {sizes!r}, but must be {expected}")
         object.__setattr__(self, "layer_sizes", tuple(map(int, sizes)))  # NumPy's integers become Python's
-        if not isinstance(self.activation, str) and len(self.activation) != len(sizes) - 2:
-            raise ConfigError(
-                f"activation names {len(self.activation)} layers, but layer_sizes {sizes!r} has {len(sizes) - 2} "
-                "hidden layers; give one name, or one for each"
-            )
+        if not isinstance(self.activation, str):
+            names = to_tuple("activation", self.activation, "one name, or one for each hidden layer")
+            object.__setattr__(self, "activation", names)
+            if len(names) != len(sizes) - 2:
+                raise ConfigError(
+                    f"activation names {len(names)} layers, but there are {len(sizes) - 2} hidden layers, of widths "
+                    f"{sizes[1:-1]}; give one name, or one for each"
+                )
         for name in (self.activation,) if isinstance(self.activation, str) else self.activation:
             check_choice("activation", name, ACTIVATION_NAMES)
         check_choice("initializer", self.initializer, INITIALIZER_NAMES)

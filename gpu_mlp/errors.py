@@ -65,7 +65,8 @@ class DivergenceError(GpuMlpError, ArithmeticError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known name as the end of a sentence: `; did you mean 'relu'?`, or the list of names."""
     names = list(known)
-    nearest = get_close_matches(name, names, n=1, cutoff=0.6)
+    # Of two names both are said: the nearer spelling may be the other meaning, as float64 is for float16.
+    nearest = get_close_matches(name, names, n=1, cutoff=0.6) if len(names) > 2 else []
     if nearest:
         return f"; did you mean {nearest[0]!r}?"
     return f"; choose one of {', '.join(names)}"

@@ -7,14 +7,14 @@ import math
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.backends.select import device_ops
-from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
+from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig, check_range, check_type, to_tuple
 from gpu_mlp.data import Preparation, Split, Table, Target, read_table, require_counts, split_rows
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
@@ -26,6 +26,7 @@ from gpu_mlp.network.network import Network
 __all__ = ["FitPlan", "FitResult", "fit_table", "plan_fit"]
 
 SMALLEST_RATE = 1e-6
+HIDDEN = "a sequence of widths, such as (128, 64), or () for a linear model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +83,8 @@ class FitPlan:
         network = Network.from_config(self.network_config, self.ops.device)
         model = Model(network, self.loss, self.target, self.preparation, self.ignored)
         x, y = self.arrays["train"]
-        if (
-            self.loss.name == "poisson"
-        ):  # start from the mean count: the rate is exp(f), and counts may be large
+        # Start from the mean count: the rate is exp(f), and counts may be large.
+        if self.loss.name == "poisson":
             network.biases[-1][...] = math.log(max(float(y.mean()), SMALLEST_RATE))
         history = train(
             network,
@@ -216,12 +216,17 @@ def plan_fit(
     device: str = "auto",
 ) -> FitPlan:
     """Everything `fit_table` does before training; the same arguments and errors."""
-    config = config or TrainingConfig()
+    config = TrainingConfig() if config is None else config
+    check_type("config", config, TrainingConfig, "a TrainingConfig, such as TrainingConfig(epochs=3)")
+    ignore = to_tuple("ignore", ignore, "a sequence of columns' names, such as ['age']")
+    hidden = to_tuple("hidden_layer_sizes", hidden_layer_sizes, HIDDEN)
+    for width in hidden:
+        check_range("a width of hidden_layer_sizes", width, low=1, whole=True)
     config = config if seed is None else replace(config, seed=seed)
     architecture = NetworkConfig(
         # The number of inputs and outputs is not known yet; what can be refused before the table is read, is.
-        (1, *hidden_layer_sizes, 1),
-        activation if isinstance(activation, str) else tuple(activation),
+        (1, *hidden, 1),
+        cast(str | tuple[str, ...], activation),
         initializer,
         config.seed,
         dtype,
@@ -235,6 +240,8 @@ def plan_fit(
     loss = _loss(config, goal, table)
     labels = goal.encode(table) if goal.task == "classification" else None
     split = split_rows(table.rows, labels, validation=validation, test=test, seed=config.seed)
+    if labels is not None:
+        goal.require_every_class(labels[split.train])
     if goal.task == "regression":
         goal = Target.fit(table.select(split.train), target, choice, standardise=config.loss != "poisson")
     preparation = Preparation.fit(table, [name for name in table.names if name != target], split.train)
@@ -258,7 +265,7 @@ def plan_fit(
         config=replace(config, loss=loss.name),
         arrays=arrays,
         ops=ops,
-        ignored=tuple(ignore),
+        ignored=ignore,
     )
 
 

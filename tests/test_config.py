@@ -161,15 +161,17 @@ def test_infinity_and_text_are_no_numbers() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_or_with_all() -> None:
-    known = ("adam", "sgd")
+    known = ("adam", "sgd", "lion")
     assert (
         refusal(check_choice, "optimizer", "adma", known)
         == "optimizer 'adma' is unknown; did you mean 'adam'?"
     )
     assert (
-        refusal(check_choice, "optimizer", "x", known) == "optimizer 'x' is unknown; choose one of adam, sgd"
+        refusal(check_choice, "optimizer", "x", known)
+        == "optimizer 'x' is unknown; choose one of adam, sgd, lion"
     )
     assert did_you_mean("sgdd", known) == "; did you mean 'sgd'?"
+    assert did_you_mean("sgdd", ("adam", "sgd")) == "; choose one of adam, sgd"
 
 
 def test_every_error_is_of_the_family_and_of_a_built_in_kind() -> None:

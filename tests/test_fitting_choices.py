@@ -156,7 +156,7 @@ REFUSED: list[tuple[str, str, Any, dict[str, Any], type[GpuMlpError], str]] = [
     ("an unknown activation", "grade", None, {"activation": "rleu"}, ConfigError, "did you mean 'relu'?"),
     ("too few activations", "grade", None, {"activation": ["relu"]}, ConfigError, "activation names 1 layers"),
     ("an unknown initializer", "grade", None, {"initializer": "he"}, ConfigError, "initializer 'he' is unknown"),
-    ("a layer of no units", "grade", None, {"hidden_layer_sizes": (0,)}, ConfigError, "positive whole numbers"),
+    ("a layer of no units", "grade", None, {"hidden_layer_sizes": (0,)}, ConfigError, "is 0, but must be a whole"),
     ("an unknown type", "grade", None, {"dtype": "float16"}, ConfigError, "dtype 'float16' is unknown"),
     ("a negative seed", "grade", None, {"seed": -1}, ConfigError, "seed is -1"),
     ("parts too large", "grade", None, {"validation": 0.6, "test": 0.4}, ConfigError, "no rows to train on"),

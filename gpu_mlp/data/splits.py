@@ -28,7 +28,8 @@ def split_rows(n_rows: int, labels: ArrayLike | None, *, validation: float, test
 
     A part is its fraction of the rows, rounded, and at least 1 row where the fraction is above 0. With
     `labels` (N,), the classes have about the same shares in every part, where each has at least 2 rows to
-    share out and each part at least as many rows as there are classes; else the rows are drawn plainly.
+    share out and each part at least as many rows as there are classes; else the rows are drawn plainly. A class
+    that only the held-out parts drew gives a row to train on, for one of the commonest class there.
 
     Raises ConfigError where the fractions are not in [0, 1) or leave nothing to train on, and DataError
     where there are too few rows.
@@ -48,7 +49,25 @@ def split_rows(n_rows: int, labels: ArrayLike | None, *, validation: float, test
     random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
     rest, test_rows = _cut(np.arange(n_rows), classes, n_test, random)
     train, validation_rows = _cut(rest, classes, n_validation, random)
-    return Split(train, validation_rows, test_rows)
+    if classes is not None:
+        _give_every_class_a_row(train, (validation_rows, test_rows), classes)
+    return Split(*map(np.sort, (train, validation_rows, test_rows)))
+
+
+def _give_every_class_a_row(train: Rows, held_out: tuple[Rows, ...], classes: NDArray[np.generic]) -> None:
+    """Exchange rows, in place, until `train` has one of every class, or none to spare."""
+    codes = np.unique(classes, return_inverse=True)[1]
+    counts = np.bincount(codes[train], minlength=codes.max() + 1)
+    for absent in np.flatnonzero(counts == 0):
+        commonest = counts.argmax()
+        if counts[commonest] < 2:
+            return
+        spare = np.flatnonzero(codes[train] == commonest)[-1]
+        part = next(rows for rows in held_out if absent in codes[rows])
+        place = np.flatnonzero(codes[part] == absent)[0]
+        train[spare], part[place] = part[place], train[spare]
+        counts[commonest] -= 1
+        counts[absent] += 1
 
 
 def _check_fractions(validation: float, test: float) -> None:

@@ -107,6 +107,16 @@ class Target:
         mean, scale = mean_and_scale(values) if standardise else (0.0, 1.0)
         return cls(name, "regression", (), mean, scale)
 
+    def require_every_class(self, labels: NDArray[np.int64]) -> None:
+        """Raise DataError where a class is not among the training rows' labels: they are fewer than the classes."""
+        absent = np.setdiff1d(np.arange(len(self.classes)), labels)
+        if len(absent):
+            raise DataError(
+                f"column {quoted(self.name)} has {len(self.classes)} classes, but {len(labels)} rows are left to train "
+                f"on, none of them of class {quoted(self.classes[absent[0]])}; "
+                "give more rows, or smaller --validation and --test"
+            )
+
     @property
     def text_names(self) -> tuple[str, ...]:
         """The column's name where its labels are text, else nothing: for `read_table(..., as_text=...)`."""

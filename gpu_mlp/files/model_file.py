@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.config import Loss, NetworkConfig
+from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.data import Preparation, Target
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import GpuMlpError, ModelFileError
@@ -43,6 +43,7 @@ def save(model: Model, path: str | Path) -> None:
     Raises ModelFileError where the file cannot be written or the model's metadata are not plain data.
     """
     path = Path(path)
+    check_type("model", model, Model, "a Model, such as Model(network, Loss('squared_error'))")
     content = encode_model(model, path)
     try:
         write_atomically(path, content)

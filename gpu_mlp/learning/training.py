@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.config import Loss, TrainingConfig
-from gpu_mlp.errors import DataError, DivergenceError, ShapeError
+from gpu_mlp.config import Loss, TrainingConfig, check_type, to_tuple
+from gpu_mlp.errors import ConfigError, DataError, DivergenceError, ShapeError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.randomness import epoch_order
@@ -28,6 +28,7 @@ __all__ = ["accuracy", "train"]
 # A metric of outputs f_K (N, O) and targets, both on the host.
 Metric = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
 
+PAIR = "a pair, such as (x, y)"
 SECONDS_BETWEEN_REPORTS = 0.1
 DIVERGENCE_HINT = "lower the learning rate, clip the gradients' norm, or scale the inputs and targets"
 
@@ -58,7 +59,12 @@ def train(
     DivergenceError where the loss stops being finite: the network then holds the weights from before the
     epoch in which it did.
     """
-    run = _Run(network, x, y, config or TrainingConfig(), validation, sample_weight, metric)
+    config = TrainingConfig() if config is None else config
+    check_type("config", config, TrainingConfig, "a TrainingConfig, such as TrainingConfig(epochs=3)")
+    callbacks = to_tuple("callbacks", callbacks, "a sequence of callbacks, such as [callback]")
+    if validation is not None and len(to_tuple("validation", validation, PAIR)) != 2:
+        raise ConfigError(f"validation has {len(validation)} parts, but must be {PAIR}")
+    run = _Run(network, x, y, config, validation, sample_weight, metric)
     for callback in callbacks:
         callback.on_train_begin(run)
     try:

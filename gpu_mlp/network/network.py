@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.select import device_ops
@@ -43,8 +43,8 @@ class Network:
         device: str = "auto",
     ) -> None:
         config = NetworkConfig(
-            layer_sizes=tuple(layer_sizes),
-            activation=activation if isinstance(activation, str) else tuple(activation),
+            layer_sizes=cast(tuple[int, ...], layer_sizes),  # which NetworkConfig makes of any sequence
+            activation=cast(str | tuple[str, ...], activation),
             initializer=initializer,
             seed=seed,
             dtype=dtype,
@@ -140,7 +140,11 @@ class Network:
         return self.ops.xp.ascontiguousarray(array, dtype=self.dtype)  # type: ignore[no-any-return]
 
     def forward(self, x: Any) -> Trace:
-        """Every pre-activation f_k and hidden unit h_k of a batch x (B, D_0), in fresh memory."""
+        """Every pre-activation f_k and hidden unit h_k of a batch x (B, D_0), in fresh memory.
+
+        Only h[0] is x itself where x is already an array of the network's type on its device: `backward` reads it,
+        so leave x as it is until then, or pass a copy.
+        """
         inputs = self.to_inputs(x)
         trace = allocate_trace(self.ops, self.layer_sizes, len(inputs), self.dtype)
         trace.h[0] = inputs

@@ -160,6 +160,10 @@ CASES: dict[str, Case] = {
     "as many labels as rows": training(
         NAMES, "t.csv, column 'y' holds 40 different texts in 40 rows", "another target, or say --task classification"
     ),
+    "more classes than rows to train on": training(
+        NAMES, "column 'y' has 40 classes, but 28 rows are left to train on", "more rows, or smaller --validation",
+        flags="--task classification", task="classification",
+    ),
     "missing target": training(
         PEOPLE + "60,red,\n60,red,\n", "t.csv, line 42, column 'y' has no value (1 more", "fill it in or remove"
     ),
@@ -232,7 +236,7 @@ CASES: dict[str, Case] = {
         config={"loss": "huber"}, task="classification",
     ),
     "unknown task": setting("--task regresion", "the task 'regresion' is unknown", "'regression'?", task="regresion"),
-    "unknown dtype": setting("--dtype float23", "dtype 'float23' is unknown", "'float32'?", dtype="float23"),
+    "unknown dtype": setting("--dtype float23", "dtype 'float23' is unknown", "one of float32, float64", dtype="float23"),
     "no epochs": setting("--epochs 0", "epochs is 0", "at least 1", config={"epochs": 0}),
     "negative rate": setting("--learning-rate -1", "rate is -1", "greater than", config={"learning_rate": -1.0}),
     "infinite rate": setting("--learning-rate inf", "learning_rate is inf", "finite", config={"learning_rate": INF}),
@@ -255,10 +259,18 @@ CASES: dict[str, Case] = {
     ),
 }  # fmt: skip
 
+# As classes, with 32 of 40 rows to train on.
+AS_CLASSES: dict[str, Any] = {
+    "flags": "--task classification --validation 0.1 --test 0.1",
+    "task": "classification",
+    "validation": 0.1,
+    "test": 0.1,
+}
+
 # The negative control: what the cases spoil is taken as it is.
 GOOD: dict[str, Case] = {
     "classification": training(PEOPLE),
-    "names as labels": training(NAMES, flags="--task classification", task="classification"),
+    "names as labels": training(NAMES.replace("name3", "name1"), **AS_CLASSES),
     "regression": training(HOUSES),
     "prediction": prediction(PEOPLE),
     "model": model(lambda good: good),

@@ -12,8 +12,9 @@ import pytest
 
 import gpu_mlp
 from gpu_mlp.data import load_demo, read_table
-from tests.cli.commands import Trained, done, run
+from tests.cli.commands import Trained, bits_of, done, run
 from tests.cli.tables import COLUMNS, digits_csv, people, write_csv, write_parquet
+from tests.files.models import parameter_bits
 
 # How much the probabilities of two ways to the same rows may differ: rounding of a product's blocks.
 SAME = 1e-6
@@ -31,9 +32,18 @@ def raw_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labels(digits: Trained) -> list[int]:
-    """What the model in memory says of the digits in memory."""
+    """What a model that was never in a file says of the digits in memory: trained as the command trained its own."""
     table, target, _ = load_demo("digits")
-    predicted: list[int] = gpu_mlp.load(digits.model, "cpu").predict(table.without([target])).tolist()
+    saved = gpu_mlp.load(digits.model, "cpu")
+    model = gpu_mlp.fit_table(
+        table,
+        target,
+        hidden_layer_sizes=saved.network.layer_sizes[1:-1],
+        config=gpu_mlp.TrainingConfig(**saved.metadata["config"]),
+        device="cpu",
+    ).model
+    assert parameter_bits(model) == bits_of(digits.model)
+    predicted: list[int] = model.predict(table.without([target])).tolist()
     return predicted
 
 

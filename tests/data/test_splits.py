@@ -58,6 +58,17 @@ def test_rare_classes_and_small_parts_are_split_plainly() -> None:
     assert len(split_rows(10, np.repeat(np.arange(5), 2), validation=0.1, test=0.1, seed=0).test) == 1
 
 
+@pytest.mark.parametrize("counts", [(29, 1), (30, 1, 1, 1), (3, 1, 1), (1, 1), (20, 2, 1)])
+def test_every_class_has_a_row_to_train_on_where_there_are_enough(counts: tuple[int, ...]) -> None:
+    labels = np.repeat([f"class {k}" for k in range(len(counts))], counts)
+    for seed in range(40):
+        split = split_rows(len(labels), labels, validation=0.2, test=0.2 * (len(labels) > 2), seed=seed)
+        assert len(set(labels[split.train])) == min(len(counts), len(split.train))
+        parts = (split.train, split.validation, split.test)
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+        assert all((np.diff(part) > 0).all() for part in parts)
+
+
 def test_no_fractions_leave_every_row_to_train_on() -> None:
     split = split_rows(5, None, validation=0, test=0.0, seed=0)
     np.testing.assert_array_equal(split.train, np.arange(5))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.config import LARGEST_SEED, Loss, check_range
+from gpu_mlp.config import LARGEST_SEED, Loss, check_range, check_type
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
@@ -57,10 +57,14 @@ class TrainingStep:
         check_range("seed", seed, low=0, high=LARGEST_SEED, whole=True)
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, low=0.0, low_open=True)
+        loss = Loss(loss) if isinstance(loss, str) else loss
+        check_type("loss", loss, Loss, "a name, or a Loss such as Loss('huber', huber_delta=2.0)")
+        optimizer = Adam() if optimizer is None else optimizer
+        check_type("optimizer", optimizer, Optimizer, "an optimizer, such as gpu_mlp.Adam(1e-3)")
         ops = network.ops
         self.network = network
-        self.loss = Loss(loss) if isinstance(loss, str) else loss
-        self.optimizer = OptimizerState(ops, optimizer or Adam(), network.parameters.flat)
+        self.loss = loss
+        self.optimizer = OptimizerState(ops, optimizer, network.parameters.flat)
         self.learning_rate = self.optimizer.optimizer.learning_rate
         self.batch_size = batch_size
         self.clip_norm = clip_norm
