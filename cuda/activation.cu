@@ -13,7 +13,7 @@
 
 // f_bo and h_bo may be the same memory, which then holds h.
 template <class T, class A>
-__global__ void __launch_bounds__(256) bias_activation(const T* beta_o, T* f_bo, T* h_bo, long long B, int O) {
+__global__ void __launch_bounds__(256, 1) bias_activation(const T* beta_o, T* f_bo, T* h_bo, long long B, int O) {
   for_each_column<T>(O, aligned(beta_o, f_bo, h_bo), [&](auto count, int o) {
     constexpr int COUNT = decltype(count)::value;
     const Pack<T, COUNT> beta = load<COUNT>(beta_o + o);
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(256) bias_activation(const T* beta_o, T* f_bo,
 
 // clock[0] is the step.
 template <class T, class A>
-__global__ void __launch_bounds__(256) bias_activation_dropout(
+__global__ void __launch_bounds__(256, 1) bias_activation_dropout(
     const T* beta_o, T* f_bo, T* h_bo, T* kept_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
     unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(256) bias_activation_dropout(
 
 // x_bo is h_bo for an activation that is FROM_H, else f_bo. dl_dh_bo and dl_df_bo may be the same memory.
 template <class T, class A>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 1)
     activation_gradient(const T* x_bo, const T* dl_dh_bo, T* dl_df_bo, long long B, int O) {
   for_each<T>(B * O, aligned(x_bo, dl_dh_bo, dl_df_bo), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(256)
 
 // dl_dh_bo comes as the gradient of the kept units and, unless it is the memory of dl_df_bo, leaves as that of all.
 template <class T, class A>
-__global__ void __launch_bounds__(256) activation_gradient_dropout(
+__global__ void __launch_bounds__(256, 1) activation_gradient_dropout(
     const T* x_bo, T* dl_dh_bo, T* dl_df_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
     unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};

@@ -3,7 +3,7 @@
 // Two launches: with P blocks over the rows every block leaves its own sums in one row of partial_po, and the same kernel
 // with one block over the rows sums those. Block (columns, rows), both powers of 2; grid (columns, P).
 template <class T>
-__global__ void __launch_bounds__(256) column_sums(const T* values_bo, T* sums_po, long long B, int O) {
+__global__ void __launch_bounds__(256, 1) column_sums(const T* values_bo, T* sums_po, long long B, int O) {
   __shared__ T of_thread[256];
   const int o = blockIdx.x * blockDim.x + threadIdx.x, thread = threadIdx.y * blockDim.x + threadIdx.x;
   T sum = T(0);

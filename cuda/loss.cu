@@ -88,8 +88,8 @@ __device__ inline long long rounds(long long B, long long rows_at_once) { return
 
 // A loss that is a sum over the outputs of a function of f and y.
 template <class T, class L, bool WIDE>
-__global__ void __launch_bounds__(256) summed_loss(const T* f_bo, const T* y_bo, const T* share_b, T* row_loss_b,
-                                                  T* dl_df_bo, T constant, int group, long long B, int O) {
+__global__ void __launch_bounds__(256, 1) summed_loss(const T* f_bo, const T* y_bo, const T* share_b, T* row_loss_b,
+                                                     T* dl_df_bo, T constant, int group, long long B, int O) {
   Row<WIDE> row(group);
   for (long long round = rounds(B, row.rows_at_once); round > 0; --round, row.b += row.rows_at_once) {
     const bool has_row = row.b < B;
@@ -141,22 +141,22 @@ __device__ void softmax_cross_entropy(const T* f_bo, const Y* y, const T* share_
 }
 
 template <class T, bool WIDE>
-__global__ void __launch_bounds__(256) softmax_of_labels(const T* f_bo, const long long* y_b, const T* share_b,
-                                                        T* row_loss_b, T* dl_df_bo, T smoothing, int group, long long B,
-                                                        int O) {
+__global__ void __launch_bounds__(256, 1) softmax_of_labels(const T* f_bo, const long long* y_b, const T* share_b,
+                                                           T* row_loss_b, T* dl_df_bo, T smoothing, int group,
+                                                           long long B, int O) {
   softmax_cross_entropy<T, WIDE>(f_bo, y_b, share_b, row_loss_b, dl_df_bo, smoothing, group, B, O);
 }
 
 template <class T, bool WIDE>
-__global__ void __launch_bounds__(256) softmax_of_probabilities(const T* f_bo, const T* y_bo, const T* share_b,
-                                                               T* row_loss_b, T* dl_df_bo, T smoothing, int group,
-                                                               long long B, int O) {
+__global__ void __launch_bounds__(256, 1) softmax_of_probabilities(const T* f_bo, const T* y_bo, const T* share_b,
+                                                                  T* row_loss_b, T* dl_df_bo, T smoothing, int group,
+                                                                  long long B, int O) {
   softmax_cross_entropy<T, WIDE>(f_bo, y_bo, share_b, row_loss_b, dl_df_bo, smoothing, group, B, O);
 }
 
 // L = sum_b s_b l_b. One block.
 template <class T>
-__global__ void __launch_bounds__(1024) mean_loss(const T* row_loss_b, const T* share_b, T* loss, long long B) {
+__global__ void __launch_bounds__(1024, 1) mean_loss(const T* row_loss_b, const T* share_b, T* loss, long long B) {
   T sum = T(0);
   for (long long b = threadIdx.x; b < B; b += blockDim.x) sum += row_loss_b[b] * share_b[b];
   sum = block_reduce<Sum>(sum, T(0));

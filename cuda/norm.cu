@@ -7,7 +7,7 @@
 
 // partial_p = sum of g_n^2 over the elements of block p. Grid: P blocks.
 template <class T>
-__global__ void __launch_bounds__(256) squares(const T* g_n, T* partial_p, long long N) {
+__global__ void __launch_bounds__(256, 1) squares(const T* g_n, T* partial_p, long long N) {
   T sum = T(0);
   for_each<T>(N, aligned(g_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(256) squares(const T* g_n, T* partial_p, long 
 
 // norm = sqrt(sum of partial_p), coefficient = min(1, largest / (norm + 1e-6)). One block.
 template <class T>
-__global__ void __launch_bounds__(256) clip_coefficient(const T* partial_p, T* norm, T* coefficient, T largest, int P) {
+__global__ void __launch_bounds__(256, 1) clip_coefficient(const T* partial_p, T* norm, T* coefficient, T largest, int P) {
   T sum = T(0);
   for (int p = threadIdx.x; p < P; p += blockDim.x) sum += partial_p[p];
   sum = block_reduce<Sum>(sum, T(0));
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(256) clip_coefficient(const T* partial_p, T* n
 
 // g_n *= coefficient
 template <class T>
-__global__ void __launch_bounds__(256) scale(T* g_n, const T* coefficient, long long N) {
+__global__ void __launch_bounds__(256, 1) scale(T* g_n, const T* coefficient, long long N) {
   const T factor = *coefficient;
   for_each<T>(N, aligned(g_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;

@@ -26,7 +26,7 @@ struct Clock {
 
 // p <- p - rate g
 template <class T>
-__global__ void __launch_bounds__(256) sgd(T* p_n, const T* g_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) sgd(T* p_n, const T* g_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(256) sgd(T* p_n, const T* g_n, const double* c
 // b <- momentum b + fresh g, p <- p - rate b, or along g + momentum b for Nesterov's form (Sutskever et al., 2013).
 // own = momentum, fresh = 1 - dampening (and 1 at the first step, where b is 0), nesterov
 template <class T>
-__global__ void __launch_bounds__(256) sgd_momentum(T* p_n, const T* g_n, T* b_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) sgd_momentum(T* p_n, const T* g_n, T* b_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   const T momentum = clock.own[0], fresh = clock.own[1];
   const bool nesterov = clock.own[2] != T(0);
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(256) sgd_momentum(T* p_n, const T* g_n, T* b_n
 // v <- alpha v + (1 - alpha) g^2, p <- p - rate g / (sqrt(v) + epsilon) (Tieleman and Hinton, 2012).
 // own = alpha, 1 - alpha, epsilon
 template <class T>
-__global__ void __launch_bounds__(256) rmsprop(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) rmsprop(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n, v_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(256) rmsprop(T* p_n, const T* g_n, T* v_n, con
 // As rmsprop, with b <- momentum b + g / (sqrt(v) + epsilon), p <- p - rate b.
 // own = alpha, 1 - alpha, epsilon, momentum
 template <class T>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 1)
     rmsprop_momentum(T* p_n, const T* g_n, T* v_n, T* b_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n, v_n, b_n), [&](auto count, long long n) {
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(256)
 // v <- v + g^2, p <- p - rate g / (sqrt(v) + epsilon) (Duchi, Hazan, Singer, 2011).
 // own = epsilon
 template <class T>
-__global__ void __launch_bounds__(256) adagrad(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) adagrad(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n, v_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(256) adagrad(T* p_n, const T* g_n, T* v_n, con
 // m <- beta1 m + g, v <- beta2 v + g^2, p <- p - rate m / (sqrt(v) + e) (Kingma and Ba, 2015; decoupled: AdamW).
 // own = beta1, beta2, e; rate and e hold the bias corrections, see `adam_constants`
 template <class T>
-__global__ void __launch_bounds__(256) adam(T* p_n, const T* g_n, T* m_n, T* v_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) adam(T* p_n, const T* g_n, T* m_n, T* v_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n, m_n, v_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(256) adam(T* p_n, const T* g_n, T* m_n, T* v_n
 // p <- p - rate sign(m + (1 - beta1) (g - m)), m <- m + (1 - beta2) (g - m) (Chen et al., 2023).
 // own = 1 - beta1, 1 - beta2
 template <class T>
-__global__ void __launch_bounds__(256) lion(T* p_n, const T* g_n, T* m_n, const double* clock_c, long long N) {
+__global__ void __launch_bounds__(256, 1) lion(T* p_n, const T* g_n, T* m_n, const double* clock_c, long long N) {
   const Clock<T> clock(clock_c);
   for_each<T>(N, aligned(p_n, g_n, m_n), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;

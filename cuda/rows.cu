@@ -5,7 +5,7 @@
 
 // out_bd = rows_nd[index_b]. Grid: x over packs of columns, y over rows; any size.
 template <class T>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 1)
     gather_rows(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
   for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
     constexpr int COUNT = decltype(count)::value;
@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(256)
 
 // s_b = w_b / sum(w), all 0 where the weights sum to 0 (`smallest` is the least normal number). One block.
 template <class T>
-__global__ void __launch_bounds__(1024) row_shares(const T* weights_b, T* total, T* share_b, T smallest, long long B) {
+__global__ void __launch_bounds__(1024, 1) row_shares(const T* weights_b, T* total, T* share_b, T smallest, long long B) {
   T sum = T(0);
   for (long long b = threadIdx.x; b < B; b += blockDim.x) sum += weights_b[b];
   sum = maths::maximum(block_reduce<Sum>(sum, T(0)), smallest);

@@ -50,7 +50,7 @@ _C_TYPES = {np.dtype(each): name for name, each in _NUMPY_TYPES.items()}
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _KERNEL = re.compile(
-    r"(?:template <(?P<template>[^>]*)>|extern \"C\")\s*__global__ void\s*(?:__launch_bounds__\(\d+\))?\s*"
+    r"(?:template <(?P<template>[^>]*)>|extern \"C\")\s*__global__ void\s*(?:__launch_bounds__\([\d, ]+\))?\s*"
     r"(?P<name>\w+)\((?P<parameters>[^)]*)\)"
 )
 _PARAMETER = re.compile(r"^(?:const )?(?P<type>[\w ]+?)(?P<pointer>\*?) (?P<name>\w+)$")
