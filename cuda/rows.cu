@@ -30,7 +30,7 @@ extern "C" __global__ void load_clock(const double* table_sc, const long long* p
 
 // out_bd = rows_nd[order_s[position batch + b]]: the mini-batch number `position` of an epoch of batches of `batch` rows.
 template <class T>
-__global__ void __launch_bounds__(256) gather_batch(const T* rows_nd, const long long* order_s, const long long* position,
+__global__ void __launch_bounds__(256, 1) gather_batch(const T* rows_nd, const long long* order_s, const long long* position,
                                                    T* out_bd, long long batch, long long B, int D) {
   const long long* index_b = order_s + *position * batch;
   for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(256) gather_batch(const T* rows_nd, const long
 
 // losses_s[position] = loss, and on to the next step. One thread.
 template <class T>
-__global__ void __launch_bounds__(32) end_step(const T* loss, T* losses_s, long long* position) {
+__global__ void __launch_bounds__(32, 1) end_step(const T* loss, T* losses_s, long long* position) {
   losses_s[*position] = *loss;
   ++*position;
 }
