@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from contest import LOSS_TOLERANCE, first_difference, interval
 
+from gpu.budget import Budget
 from gpu.contestants import CONTESTANTS, Entry
 from gpu.notes import Notes
 from gpu.players import Player, PlayerError
@@ -16,8 +17,8 @@ from gpu.problems import PROBLEMS, Problem
 
 __all__ = ["Asked", "compare", "goals_of", "measure", "play", "prepare_all", "ratio_row"]
 
-SECONDS_A_BLOCK = 0.04
-MOST_ROUNDS, FEWEST_ROUNDS = 15, 5
+SECONDS_A_BLOCK = 0.03
+MOST_ROUNDS, FEWEST_ROUNDS = 11, 5
 # What one problem may take: to get ready, and to be timed.
 PREPARING, TIMING = 75.0, 20.0
 # Left at the end, for the last answers.
@@ -67,6 +68,7 @@ def play(notes: Notes, players: Sequence[Asked], number: int, problem: Problem) 
         "dtype": problem.dtype,
         "flops": problem.flops,
         "learning_rate": problem.learning_rate,
+        "gemm_share_wanted": problem.gemm_share,
     }
     ready, answers, troubles = prepare_all(notes, players, number, problem)
     against, differing = compare({player.entry.name: answers[player.entry.name]["losses"] for player in ready})
@@ -78,7 +80,8 @@ def play(notes: Notes, players: Sequence[Asked], number: int, problem: Problem) 
         "losses": {name: answer["losses"] for name, answer in answers.items()},
         "not_timed": troubles,
     }
-    times, lost = time_all(timed, min(TIMING, notes.budget.left() - SLACK))
+    estimates = {name: answer["estimate"] for name, answer in answers.items()}
+    times, lost = time_all(timed, estimates, min(TIMING, notes.budget.left() - SLACK))
     troubles |= lost
     row |= {"seconds": {name: median(each) for name, each in times.items() if each}}
     forms = {player.entry.name: player.entry.form for player in players}
@@ -149,35 +152,29 @@ def compare(losses: dict[str, Sequence[float]]) -> tuple[str | None, dict[str, s
     return against, differing
 
 
-def time_all(players: Sequence[Asked], seconds: float) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds a step of every player in every round, in turn; and who was lost on the way."""
+def time_all(
+    players: Sequence[Asked], estimates: dict[str, float], seconds: float
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Seconds a step of every player in every round, in turn; and who was lost on the way.
+
+    There are fewer rounds than usual where the time is short, but never fewer than a median with an interval needs.
+    """
     lost: dict[str, str] = {}
-    steps: dict[str, int] = {}
     times: dict[str, list[float]] = {player.entry.name: [] for player in players}
-
-    def block(player: Asked, count: int) -> dict[str, Any]:
-        name = player.entry.name
-        try:
-            player.ask(do="block", steps=count)
-            return player.answer(max(seconds, 5.0))
-        except PlayerError as error:
-            lost[name] = f"while it was timed: {error}"
-            times.pop(name, None)
-            return {}
-
-    a_round = 0.0
-    for player in players:
-        answer = block(player, 10)
-        if answer:
-            steps[player.entry.name] = max(1, round(SECONDS_A_BLOCK / answer["seconds"]))
-            a_round += max(SECONDS_A_BLOCK, answer["steps"] * answer["seconds"]) * 1.2
-    rounds = max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(seconds / max(a_round, 1e-3))))
-    for _ in range(rounds):
+    budget = Budget(seconds)
+    for done in range(MOST_ROUNDS):
+        if (done >= FEWEST_ROUNDS and budget.left() == 0.0) or len(lost) == len(players):
+            break
         for player in players:
             name = player.entry.name
-            if name in times and (answer := block(player, steps[name])):
-                times[name].append(answer["seconds"])
-    return times, lost
+            if name in lost:
+                continue
+            try:
+                player.ask(do="block", steps=max(1, round(SECONDS_A_BLOCK / estimates[name])))
+                times[name].append(player.answer(max(seconds, 5.0))["seconds"])
+            except PlayerError as error:
+                lost[name] = f"while it was timed: {error}"
+    return {name: each for name, each in times.items() if name not in lost}, lost
 
 
 def ratio_row(own: Sequence[float], other: Sequence[float]) -> dict[str, float]:
@@ -200,11 +197,12 @@ def goals_of(problem: Problem, times: dict[str, list[float]], forms: dict[str, s
     ]
     goals = []
     for goal in problem.goals:
-        wanted = {"eager": ("eager",), "best": ("other",)}[goal.against]
-        rivals = sorted((name for name in others if forms[name] in wanted), key=means.__getitem__)
+        needed = "eager" if goal.against == "eager" else "other"
+        rivals = [name for name in others if goal.against == "best" or forms[name] == "eager"]
+        rivals.sort(key=means.__getitem__)
         what = {"goal": f"{goal.ratio:g}x {goal.against}", "wanted": goal.ratio}
-        if not own or not rivals:
-            goals.append(what | {"met": None, "why": "not measured: there is nobody to compare"})
+        if not own or needed not in {forms[name] for name in rivals}:
+            goals.append(what | {"met": None, "why": "there is nobody to compare"})
             continue
         row = ratio_row(times[own[0]], times[rivals[0]])
         goals.append(what | {"own": own[0], "other": rivals[0], **row, "met": row["ratio"] >= goal.ratio})

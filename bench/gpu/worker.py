@@ -1,7 +1,7 @@
 """One contestant in a process of its own, told by lines of JSON what to do: a crash or a hang costs nobody else.
 
-    {"do": "prepare", "problem": number}   -> {"losses": [...], "seconds": s, "warnings": [...]}
-    {"do": "block", "steps": n}            -> {"seconds": s of one step, "steps": those done}
+    {"do": "prepare", "problem": number}   -> {"losses": [...], "estimate": s of a step, "seconds": s, "warnings": [...]}
+    {"do": "block", "steps": n}            -> {"seconds": s of a step}
 
 An answer with "failed" in it says that it could not be done.
 """
@@ -26,6 +26,8 @@ from gpu.problems import PROBLEMS, Problem
 __all__ = ["Room", "serve"]
 
 UNCOUNTED_STEPS = 3
+# Seconds: a step that is estimated once more over more of them, and a call that is no warm-up for another.
+SHORT, LONG = 2e-3, 0.1
 
 
 class Room(logging.Handler):
@@ -40,6 +42,7 @@ class Room(logging.Handler):
         super().__init__(logging.WARNING)
         self._make, self._device, self._problems = make, device, problems
         self._contestant: Contestant | None = None
+        self._estimate = 0.0
         self._warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -63,10 +66,13 @@ class Room(logging.Handler):
         contestant = self._make()(problem, self._device)
         contestant.prepare()
         losses = contestant.losses(COMPARED_STEPS)
-        contestant.run(UNCOUNTED_STEPS)
-        self._contestant = contestant
+        estimate = _seconds_a_step(contestant, UNCOUNTED_STEPS)
+        if estimate < SHORT:
+            estimate = _seconds_a_step(contestant, 20)
+        self._contestant, self._estimate = contestant, estimate
         return {
             "losses": losses,
+            "estimate": estimate,
             "seconds": time.perf_counter() - started,
             "warnings": list(self._warnings),
         }
@@ -75,12 +81,17 @@ class Room(logging.Handler):
         """The mean over a block of steps, after a few that do not count."""
         contestant = self._contestant
         assert contestant is not None, "nothing is prepared"
-        calls = max(1, round(steps / contestant.steps_a_call))
-        steps = calls * contestant.steps_a_call
-        contestant.run(min(UNCOUNTED_STEPS, steps))
-        started = time.perf_counter()
-        contestant.run(steps)
-        return {"seconds": (time.perf_counter() - started) / steps, "steps": steps}
+        if contestant.steps_a_call * self._estimate < LONG:
+            contestant.run(UNCOUNTED_STEPS)
+        return {"seconds": _seconds_a_step(contestant, steps)}
+
+
+def _seconds_a_step(contestant: Contestant, steps: int) -> float:
+    """The mean over about so many steps, whole calls of them."""
+    calls = max(1, round(steps / contestant.steps_a_call))
+    started = time.perf_counter()
+    contestant.run(calls * contestant.steps_a_call)
+    return (time.perf_counter() - started) / (calls * contestant.steps_a_call)
 
 
 def serve(make: Callable[[], Callable[[Problem, str], Contestant]], device: str) -> None:
