@@ -113,7 +113,9 @@ def compare_losses(own: Step, other: Step) -> None:
     number = first_difference(ours, theirs)
     if number is not None:
         a, b = pairs[number - 1]
-        sys.exit(f"step {number}: gpu_mlp has loss {a:.7f}, PyTorch {b:.7f}; not timed, since the work differs")
+        sys.exit(
+            f"step {number}: gpu_mlp has loss {a:.7f}, PyTorch {b:.7f}; not timed, since the work differs"
+        )
 
 
 def seconds_a_step(step: Step, count: int) -> float:

@@ -1,4 +1,4 @@
-"""What every comparison of training steps shares: the losses first, then rounds in turn, then a ratio with its interval."""
+"""What every comparison of training steps shares: losses are compared first, and ratios come with an interval."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Everything that needs a GPU, in one command: `python bench/gpu`, or `make gpu`.
 
     python bench/gpu                                # all stages, 8 minutes
-    python bench/gpu --stages tests,kernels         # some of device, tests, ceilings, kernels, profile, sanitizer, steps
+    python bench/gpu --stages tests,kernels         # some of them: see stages.py
     python bench/gpu --minutes 4 --results FOLDER   # less time; the results file into another folder
 
 Builds and fetches nothing: it runs with the Python that runs it and with what that has installed. A table comes last.
@@ -36,7 +36,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for all together (default 8)")
     parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder of the results file")
     parser.add_argument("--commit", help="what the results file names, where this checkout has no history")
-    for name, kind in (("stage", str), ("into", Path), ("seconds", float), ("contestant", str), ("device", str)):
+    for name, kind in (
+        ("stage", str),
+        ("into", Path),
+        ("seconds", float),
+        ("contestant", str),
+        ("device", str),
+    ):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)  # of the processes that it starts
     arguments = parser.parse_args(argv)
     try:
@@ -84,7 +90,9 @@ def whole(arguments: argparse.Namespace) -> int:
     content = stamp()
     if arguments.commit:
         content["commit"] = arguments.commit
-    document = Document(arguments.results, {**content, "python": sys.executable, "minutes": arguments.minutes})
+    document = Document(
+        arguments.results, {**content, "python": sys.executable, "minutes": arguments.minutes}
+    )
     with tempfile.TemporaryDirectory() as folder:
 
         def run(stage: Stage, limit: float, keep: Any) -> dict[str, Any]:
@@ -106,6 +114,7 @@ def whole(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command, or one of the processes that it starts."""
     arguments = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then ends what it started
     if arguments.contestant is not None:
         from gpu.contestants import entry_of
         from gpu.worker import serve
@@ -114,7 +123,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.stage is not None:
         return serve_stage(arguments.stage, arguments.into, arguments.seconds)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then its processes are ended
     return whole(arguments)
 
 

@@ -37,8 +37,8 @@ def measure(notes: Notes) -> None:
 
 def cuda_products() -> Any:
     """gpu_mlp's own products on the current device: cuBLASLt's, or CuPy's where nvmath-python is missing."""
-    from gpu_mlp.backends.cuda_backend import cuda_ops
     from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
+    from gpu_mlp.backends.cuda_backend import cuda_ops
     from gpu_mlp.backends.cuda_kernels import pointer_of
     from gpu_mlp.backends.fused import DotProducts
 

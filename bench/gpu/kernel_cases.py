@@ -54,20 +54,19 @@ def kernel_cases(
     ops: Ops, products: IdleProducts, rows: int, width: int, dtype: str
 ) -> Iterator[Callable[[], Case]]:
     """What makes the cases of one size, one at a time: each takes its memory when it is made."""
-    at: tuple[Any, ...] = (ops, rows, width, dtype)
     for activation in ("relu", "gelu"):
         for dropped in (False, True):
-            yield partial(_forward_case, *at, activation, dropped)
-            yield partial(_gradient_case, *at, products, activation, dropped)
-    yield partial(_bias_gradient_case, *at)
+            yield partial(_forward_case, ops, rows, width, dtype, activation, dropped)
+            yield partial(_gradient_case, ops, rows, width, dtype, products, activation, dropped)
+    yield partial(_bias_gradient_case, ops, rows, width, dtype)
     for loss in ("squared_error", "binary_cross_entropy", "labels", "probabilities"):
-        yield partial(_loss_case, *at, loss)
+        yield partial(_loss_case, ops, rows, width, dtype, loss)
     for optimizer in _OPTIMIZERS:
-        yield partial(_optimizer_case, *at, optimizer)
-    yield partial(_clip_case, *at)
-    yield partial(_gather_case, *at)
-    yield partial(_gather_batch_case, *at)
-    yield partial(_shares_case, *at)
+        yield partial(_optimizer_case, ops, rows, width, dtype, optimizer)
+    yield partial(_clip_case, ops, rows, width, dtype)
+    yield partial(_gather_case, ops, rows, width, dtype)
+    yield partial(_gather_batch_case, ops, rows, width, dtype)
+    yield partial(_shares_case, ops, rows, width, dtype)
     for clock in (_set_clock_case, _load_clock_case, _end_step_case):
         yield partial(clock, ops, dtype)
 
@@ -96,9 +95,7 @@ def _held(ops: Ops, work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def _forward_case(
-    ops: Ops, rows: int, width: int, dtype: str, activation: str, dropped: bool
-) -> Case:
+def _forward_case(ops: Ops, rows: int, width: int, dtype: str, activation: str, dropped: bool) -> Case:
     """relu in the memory of f, as a step runs it; gelu keeps f."""
     xp = ops.xp
     f = scattered(xp, (rows, width), dtype)
@@ -158,7 +155,11 @@ def _loss_case(ops: Ops, rows: int, width: int, dtype: str, what: str) -> Case:
     f, dl_df = scattered(xp, (rows, width), dtype), xp.empty((rows, width), dtype)
     share, loss = xp.full(rows, 1 / rows, dtype), xp.empty((), dtype)
     softmax = what in ("labels", "probabilities")
-    y = xp.arange(rows, dtype=xp.int64) % width if what == "labels" else xp.full((rows, width), 1 / width, dtype)
+    y = (
+        xp.arange(rows, dtype=xp.int64) % width
+        if what == "labels"
+        else xp.full((rows, width), 1 / width, dtype)
+    )
     none = xp.empty((0, width), dtype)
     row = xp.empty(rows, dtype)
     scratch = LossScratch(none, none, none, row, none, none)

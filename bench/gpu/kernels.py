@@ -60,7 +60,7 @@ def measure(notes: Notes) -> None:
 
 
 def shapes_for(free_bytes: int) -> tuple[tuple[int, int], ...]:
-    """Rows and widths: three that fit in caches, and one that fills the device and leaves room for seven such arrays."""
+    """Rows and widths: three that fit in caches, and one that fills the device and leaves room for more."""
     elements = min(MOST_ELEMENTS, free_bytes // 64)
     return *SMALL_SHAPES, (max(1, elements // LARGE_WIDTH), LARGE_WIDTH)
 
@@ -76,12 +76,14 @@ def measure_cases(
 ) -> None:
     """Time one case and keep its row, or the reason why there is none."""
     if notes.budget.left() < 2.0:
-        notes.append("skipped", f"{what} {getattr(make, 'args', ())[-1:]} {tuple(size)} {dtype}: no time left")
+        notes.append(
+            "skipped", f"{what} {getattr(make, 'args', ())[-1:]} {tuple(size)} {dtype}: no time left"
+        )
         return
     with notes.failures(f"{what} of size {tuple(size)}, {dtype}"):
         case = make()
         timing = timer(case.work)
-        row = {
+        row: dict[str, Any] = {
             "name": case.name,
             "size": list(size),
             "dtype": dtype,
@@ -94,5 +96,11 @@ def measure_cases(
         if case.flops:
             row |= {"flops": case.flops, "flop_per_s": case.flops / timing.seconds}
         notes.append(what, row)
-        rate = f"{row['flop_per_s'] / 1e12:8.2f} TFLOP/s" if case.flops else f"{row['bytes_per_s'] / 1e9:8.1f} GB/s"
-        notes.say(f"{case.name:<36} {'x'.join(map(str, size)):<16} {dtype} {timing.seconds * 1e6:10.2f} us {rate}")
+        rate = (
+            f"{row['flop_per_s'] / 1e12:8.2f} TFLOP/s"
+            if case.flops
+            else f"{row['bytes_per_s'] / 1e9:8.1f} GB/s"
+        )
+        notes.say(
+            f"{case.name:<36} {'x'.join(map(str, size)):<16} {dtype} {timing.seconds * 1e6:10.2f} us {rate}"
+        )

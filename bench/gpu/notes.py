@@ -47,9 +47,7 @@ class Notes:
         say: shows a line of progress.
     """
 
-    def __init__(
-        self, path: Path | None, seconds: float, say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path | None, seconds: float, say: Callable[[str], None] | None = None) -> None:
         self.results: dict[str, Any] = {}
         self.budget = Budget(seconds)
         self._path = path

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import gpu_mlp
 from gpu.problems import BETA1, BETA2, EPSILON, Problem
 from gpu_mlp.learning.steps.cuda_graph import STEPS_A_LAUNCH

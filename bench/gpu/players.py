@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,13 +29,18 @@ def entry_point() -> list[str]:
     return [sys.executable, str(Path(__file__).resolve().parent)]
 
 
-def end_group(process: subprocess.Popen[Any]) -> None:
-    """Kill a process that was started in a session of its own, and all that it started there."""
+def end_group(process: subprocess.Popen[Any], grace: float = 0.0) -> None:
+    """End a process that was started in a session of its own, and all that it started there.
+
+    Within `grace` seconds it may itself end what it started in other sessions.
+    """
+    if grace and process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
     if hasattr(os, "killpg"):
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     else:
         process.kill()
     process.wait()
@@ -43,12 +49,13 @@ def end_group(process: subprocess.Popen[Any]) -> None:
 class Player:
     """A contestant's process, started with the first request and again after it had to be ended.
 
-    `left` is what it still has of the seconds to prepare in.
+    `left` is what it still has of the seconds to prepare in, `strikes` how often in a row it was not ready.
     """
 
     def __init__(self, entry: Entry, device: str) -> None:
         self.entry, self._device = entry, device
         self.left = entry.seconds
+        self.strikes = 0
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._log: IO[str] | None = None
@@ -89,13 +96,11 @@ class Player:
         end_group(process)
         for stream in (process.stdin, process.stdout, self._log):
             if stream is not None:
-                try:
+                with suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
     def _start(self) -> subprocess.Popen[str]:
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         process = subprocess.Popen(
             [*entry_point(), "--contestant", self.entry.name, "--device", self._device],

@@ -34,12 +34,16 @@ class Problem:
     gemm_share: float | None = None  # of the measured rate of matrix products
     dtype: Literal["float32", "float64"] = "float32"
     learning_rate: float = 1e-3
-    alone: bool = False  # contestants are prepared one after the other: they time their products, or need memory
+    alone: bool = (
+        False  # contestants are prepared one after the other: they time their products, or need memory
+    )
 
     @property
     def name(self) -> str:
         """As the table shows it."""
-        return f"{'-'.join(map(str, self.sizes))} @ {self.batch}{' float64' if self.dtype == 'float64' else ''}"
+        return (
+            f"{'-'.join(map(str, self.sizes))} @ {self.batch}{' float64' if self.dtype == 'float64' else ''}"
+        )
 
     @property
     def loss(self) -> str:

@@ -113,7 +113,7 @@ def _counted(runtime: Any, names: tuple[str, ...], seen: Counter[str]) -> Iterat
 
 
 def calls_of(cupy: Any, own: OwnSteps) -> dict[str, int]:
-    """Calls from Python of the runtime's functions that wait or allocate; CuPy's own calls of them are not seen here."""
+    """Calls from Python of the runtime's functions that wait or allocate; those inside of CuPy are not seen."""
     seen: Counter[str] = Counter()
     with _counted(cupy.cuda.runtime, WAITING + ALLOCATING, seen):
         _launch(own)
@@ -122,7 +122,7 @@ def calls_of(cupy: Any, own: OwnSteps) -> dict[str, int]:
 
 
 def ahead_of(cupy: Any, own: OwnSteps) -> dict[str, Any]:
-    """Whether the host submits steps while the device is still busy with something before them, and so waits for nothing.
+    """Whether the host submits steps while the device is busy with something before them, and so waits for nothing.
 
     Fewer steps beside all of them, since the driver itself waits where very many launches are pending.
     """

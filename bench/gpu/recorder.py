@@ -25,7 +25,9 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 def pytest_runtest_logreport(report: Any) -> None:
     """A test's call, or a setup or teardown that did not pass."""
     if report.when == "call" or report.outcome in _SEVERITY:
-        _write({"test": report.nodeid, "outcome": _outcome(report), "seconds": report.duration, **_why(report)})
+        _write(
+            {"test": report.nodeid, "outcome": _outcome(report), "seconds": report.duration, **_why(report)}
+        )
 
 
 def pytest_collectreport(report: Any) -> None:

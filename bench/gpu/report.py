@@ -101,7 +101,9 @@ def _sanitizer(found: Results) -> Iterator[str]:
             verdict = "found" if value.get("found") else f"NOT FOUND (exit code {value.get('exit_code')})"
             yield f"{key}: {verdict}  {value.get('failed', '')}"
         elif key.startswith("kernels"):
-            verdict = "clean" if value.get("clean") else "timed out" if value.get("timed_out") else "NOT CLEAN"
+            verdict = (
+                "clean" if value.get("clean") else "timed out" if value.get("timed_out") else "NOT CLEAN"
+            )
             shown = f"errors {value.get('errors')}, tests {value.get('tests')}, {value.get('named') or ''}"
             yield f"{key}: {verdict}, {shown}  {value.get('failed', '')}"
 
@@ -126,15 +128,24 @@ def _steps(found: Results) -> Iterator[str]:
         seconds = row.get("seconds", {})
         cells = [f"{seconds[name] * 1e6:14.1f}" if name in seconds else f"{'-':>14}" for name in names]
         yield f"{row['problem']:<38} " + " ".join(cells)
-    for row in found.get("problems", ()):
-        for name, why in row.get("not_timed", {}).items():
-            yield f"not timed: {row['problem']}, {name}: {why[:150]}"
-        for name, answer in row.get("prepared", {}).items():
-            for warning in answer.get("warnings", ())[:1]:
-                yield f"warning: {row['problem']}, {name}: {warning[:150]}"
+    yield from _remarks(found)
     for each in found.get("absent", ()):
         yield f"absent: {each['contestant']}: {each['why']}"
     yield from (f"skipped: {each}" for each in found.get("skipped", ()))
+
+
+def _remarks(found: Results) -> Iterator[str]:
+    """Who was not timed and who warned, with the problems for which the same was said."""
+    remarks: dict[tuple[str, str], list[str]] = {}
+    for row in found.get("problems", ()):
+        for name, why in row.get("not_timed", {}).items():
+            remarks.setdefault((f"not timed: {name}", why[:200]), []).append(row["problem"])
+        for name, answer in row.get("prepared", {}).items():
+            for warning in answer.get("warnings", ())[:1]:
+                remarks.setdefault((f"warning: {name}", warning[:200]), []).append(row["problem"])
+    for (who, what), problems in remarks.items():
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        yield f"{who}: {what} ({problems[0]}{more})"
 
 
 def _goals(found: Results, ceilings: Results) -> Iterator[str]:
@@ -153,7 +164,9 @@ def _goals(found: Results, ceilings: Results) -> Iterator[str]:
         if share is not None:
             met = "yes" if share["share"] >= share["wanted"] else "NO"
             goal = f"{100 * share['wanted']:.0f} % GEMM"
-            rows.append(f"{row['problem']:<38} {goal:<10} {met:<4} {100 * share['share']:5.1f} %  {share['own']}")
+            rows.append(
+                f"{row['problem']:<38} {goal:<10} {met:<4} {100 * share['share']:5.1f} %  {share['own']}"
+            )
     if rows:
         yield f"{'problem':<38} {'goal':<10} {'met':<4} ratio (95 % interval of the median)"
     yield from rows
@@ -162,7 +175,9 @@ def _goals(found: Results, ceilings: Results) -> Iterator[str]:
 def gemm_share(row: Results, ceilings: Results) -> dict[str, Any] | None:
     """What the fastest own form reaches of the measured rate of products, where that is a goal."""
     ceiling = ceilings.get(f"product {row['dtype']}", {}).get("flop_per_s")
-    own = {name: s for name, s in row.get("seconds", {}).items() if name in ("gpu_mlp step", "gpu_mlp run_steps")}
+    own = {
+        name: s for name, s in row.get("seconds", {}).items() if name in ("gpu_mlp step", "gpu_mlp run_steps")
+    }
     if row.get("gemm_share_wanted") is None or not ceiling or not own:
         return None
     name = min(own, key=own.__getitem__)
@@ -185,7 +200,7 @@ def problems_of(document: Results) -> list[str]:
                 found.append(f"sanitizer: {key} was not found")
             elif key.startswith("kernels") and not value.get("clean"):
                 found.append(f"sanitizer: {key} is not clean")
-        for row in results.get("bits", ()) if name == "profile" else ():
-            if not row["same"]:
-                found.append(f"profile: two trainings with dropout {row['dropout']} differ")
+        differing = [row["dropout"] for row in results.get("bits", ()) if not row["same"]]
+        if differing:
+            found.append(f"{name}: two trainings with dropout {differing} differ")
     return found

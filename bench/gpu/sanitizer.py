@@ -1,4 +1,4 @@
-"""The stage `sanitizer`: compute-sanitizer's four tools over the tests of the kernels, each shown to find a planted bug."""
+"""The stage `sanitizer`: compute-sanitizer's four tools over the kernels' tests, each shown to find a planted bug."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ TESTS = ("tests/backends/test_kernels.py", "-k", "cuda and not emulated and not 
 FOLDERS = ("bin", "compute-sanitizer", "extras/compute-sanitizer")
 PLANTED_SECONDS = 60.0
 
-_SUMMARY = re.compile(r"(?:ERROR SUMMARY: (\d+) error)|(?:RACECHECK SUMMARY: \d+ hazards? displayed \((\d+) error)")
+_SUMMARY = re.compile(
+    r"(?:ERROR SUMMARY: (\d+) error)|(?:RACECHECK SUMMARY: \d+ hazards? displayed \((\d+) error)"
+)
 _PLACE = re.compile(r"=========\s+at (.+?)\+0x")
 
 
@@ -94,7 +96,9 @@ def _kernels(notes: Notes, tool: str, name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder, "output.txt"), Path(folder, "tests.jsonl")
         tests = pytest_command(["-p", "gpu.exact_memory", "-x", *TESTS])
-        code = run_logged([*_command(tool, name), *tests], environment(log), output, notes.budget.left() - 3.0)
+        code = run_logged(
+            [*_command(tool, name), *tests], environment(log), output, notes.budget.left() - 3.0
+        )
         report = read_report(output.read_text(encoding="utf-8", errors="replace"))
         outcomes = count_outcomes(log)
     passed = outcomes["counts"].get("passed", 0)
@@ -110,11 +114,12 @@ def _kernels(notes: Notes, tool: str, name: str) -> dict[str, Any]:
 
 def read_report(text: str) -> dict[str, Any]:
     """Errors by the tool's own count, None where it came to no end, and the kernels it names."""
-    counts = [int(next(filter(None, each))) for each in _SUMMARY.findall(text)]
+    counts = [int(each[0] or each[1]) for each in _SUMMARY.findall(text)]
+    errors = sum(counts) if counts else None
     kernels = Counter(match.split("(")[0][:120] for match in _PLACE.findall(text))
     lines = [line for line in text.splitlines() if line.startswith("=========")]
     return {
-        "errors": sum(counts) if counts else None,
+        "errors": errors,
         "named": dict(kernels.most_common(10)),
-        "output": "\n".join(lines[:25])[:2500] if not counts or sum(counts) else "",
+        "output": "\n".join(lines[:25])[:2500] if errors != 0 else "",
     }

@@ -1,4 +1,4 @@
-"""Stages, each in a process of its own with a limit: what one finds is kept, whatever becomes of it and of the others."""
+"""Stages, each in a process of its own with a limit: what one finds is kept, whatever becomes of the others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gpu.players import end_group, entry_point
 __all__ = ["STAGES", "Stage", "run_stage", "run_stages", "serve_stage", "stages_named"]
 
 POLL_SECONDS = 1.0
+GRACE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ STAGES = (
     Stage("steps", "gpu.steps", Share(1e9, 140)),
 )
 MINUTES = 8.0
+# To start, to end what came too late, and to show the table.
+RESERVE_SECONDS = 12.0
 
 
 def stages_named(names: str | None) -> list[Stage]:
@@ -91,7 +94,7 @@ def run_stage(
                 keep({**record, "results": read_json(path)})
         code = process.poll()
     finally:
-        end_group(process)
+        end_group(process, GRACE_SECONDS)
     results = read_json(path)
     status = {None: "timed out", 0: "done"}.get(code, "failed")
     if status == "failed" and "error" not in results:
@@ -107,12 +110,15 @@ def run_stages(
     budget: Budget | None = None,
 ) -> None:
     """One after the other within the time; one without time left is recorded as skipped, a broken one as failed."""
-    budget = budget or Budget(minutes * 60)
+    budget = budget or Budget(max(minutes * 60 - RESERVE_SECONDS, 1.0))
     shares = [scaled(stage.share, minutes) for stage in stages]
     for number, stage in enumerate(stages):
         limit = limit_of(shares[number], shares[number + 1 :], budget.left())
         if limit < 1.0:
-            keep(stage.name, {"status": "skipped", "why": f"no time left of {minutes:g} minutes", "results": {}})
+            keep(
+                stage.name,
+                {"status": "skipped", "why": f"no time left of {minutes:g} minutes", "results": {}},
+            )
             continue
         print(f"{stage.name}: at most {min(limit, budget.left()):.0f} s", flush=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ MOST_ROUNDS, FEWEST_ROUNDS = 11, 5
 PREPARING, TIMING = 75.0, 20.0
 # Left at the end, for the last answers.
 SLACK = 3.0
+# Less time than this is not worth a problem's begin.
+SHORTEST = 15.0
+# So often in a row a contestant may fail to get ready before it is not asked any more.
+STRIKES = 3
 
 
 class Asked(Protocol):
@@ -30,6 +34,7 @@ class Asked(Protocol):
 
     entry: Entry
     left: float
+    strikes: int
 
     def ask(self, **request: Any) -> None: ...
 
@@ -49,7 +54,7 @@ def measure(notes: Notes, device: str = "cuda", problems: Sequence[Problem] = PR
             players.append(Player(entry, device))
     try:
         for number, problem in enumerate(problems):
-            if notes.budget.left() < 2 * SLACK:
+            if notes.budget.left() < SHORTEST:
                 notes.append("skipped", f"{problem.name}: no time left")
                 continue
             with notes.failures(problem.name):
@@ -71,7 +76,9 @@ def play(notes: Notes, players: Sequence[Asked], number: int, problem: Problem) 
         "gemm_share_wanted": problem.gemm_share,
     }
     ready, answers, troubles = prepare_all(notes, players, number, problem)
-    against, differing = compare({player.entry.name: answers[player.entry.name]["losses"] for player in ready})
+    against, differing = compare(
+        {player.entry.name: answers[player.entry.name]["losses"] for player in ready}
+    )
     troubles |= differing
     timed = [player for player in ready if player.entry.name not in differing]
     row |= {
@@ -116,6 +123,9 @@ def prepare_all(
             if player.left < 1.0:
                 troubles[name] = f"its {player.entry.seconds:.0f} s to get ready are used up"
                 continue
+            if player.strikes >= STRIKES:
+                troubles[name] = f"it failed {STRIKES} times before"
+                continue
             try:
                 player.ask(do="prepare", problem=number)
                 asked.append(player)
@@ -128,9 +138,11 @@ def prepare_all(
                 answer = player.answer(limit)
                 answers[player.entry.name] = answer
                 player.left -= answer["seconds"]
+                player.strikes = 0
                 ready.append(player)
             except PlayerError as error:
                 player.left -= before - notes.budget.left()
+                player.strikes += 1
                 troubles[player.entry.name] = str(error)
     return ready, answers, troubles
 
@@ -184,7 +196,7 @@ def ratio_row(own: Sequence[float], other: Sequence[float]) -> dict[str, float]:
     return {"ratio": float(np.median(ratios)), "low": low, "high": high}
 
 
-def goals_of(problem: Problem, times: dict[str, list[float]], forms: dict[str, str]) -> dict[str, Any]:
+def goals_of(problem: Problem, times: dict[str, list[float]], forms: Mapping[str, str]) -> dict[str, Any]:
     """All ratios of all forms of gpu_mlp, and for its fastest one what was promised and whether it is met."""
     means = {name: median(each) for name, each in times.items() if each}
     own = sorted((name for name in means if forms[name] == "own"), key=means.__getitem__)

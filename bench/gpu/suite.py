@@ -58,8 +58,20 @@ def pytest_command(arguments: Sequence[str]) -> list[str]:
 
     Another environment than ours may have packages that warn of their own future: that fails no test.
     """
-    quiet = [f"-Wdefault::{each}" for each in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")]
-    return [sys.executable, "-m", "pytest", "-p", "gpu.recorder", "-p", "no:cacheprovider", *quiet, *arguments]
+    quiet = [
+        f"-Wdefault::{each}" for each in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "gpu.recorder",
+        "-p",
+        "no:cacheprovider",
+        *quiet,
+        *arguments,
+    ]
 
 
 def environment(log: Path) -> dict[str, str]:

@@ -19,9 +19,7 @@ class TorchSteps:
 
     steps_a_call = 1
 
-    def __init__(
-        self, problem: Problem, device: str, mode: str | None = None, **optimizer: bool
-    ) -> None:
+    def __init__(self, problem: Problem, device: str, mode: str | None = None, **optimizer: bool) -> None:
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = False

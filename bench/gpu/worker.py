@@ -1,6 +1,6 @@
 """One contestant in a process of its own, told by lines of JSON what to do: a crash or a hang costs nobody else.
 
-    {"do": "prepare", "problem": number}   -> {"losses": [...], "estimate": s of a step, "seconds": s, "warnings": [...]}
+    {"do": "prepare", "problem": number}   -> {"losses": [...], "estimate": s, "seconds": s, "warnings": [...]}
     {"do": "block", "steps": n}            -> {"seconds": s of a step}
 
 An answer with "failed" in it says that it could not be done.
