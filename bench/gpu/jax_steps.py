@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -94,7 +95,8 @@ def _step_function(jax: Any, problem: Problem) -> Any:
         mean = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mean, gradients)
         square = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, square, gradients)
         at = count.astype(problem.dtype)
-        first, second = 1 - BETA1**at, 1 - BETA2**at
+        # 1 - beta^step, whose difference would lose half of float32's digits in the first steps.
+        first, second = (-numpy.expm1(at * math.log(beta)) for beta in (BETA1, BETA2))
         parameters = jax.tree.map(
             lambda p, m, v: p - problem.learning_rate * (m / first) / (numpy.sqrt(v / second) + EPSILON),
             parameters,
