@@ -132,6 +132,9 @@ class Player:
         if self._log is not None:
             self._log.seek(0)
             text = self._log.read()[-600:].strip()
-        code = self._process.poll() if self._process else None
+        code = None
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(2.0)  # its output ended a moment before it
         self.close()
         return PlayerError(f"its process ended ({code}): {text}")

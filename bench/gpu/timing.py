@@ -74,4 +74,4 @@ class CudaTimer:
         work()
         end.record()
         end.synchronize()
-        return float(cuda.getelapsed_time(start, end)) / 1e3
+        return float(cuda.get_elapsed_time(start, end)) / 1e3
