@@ -40,10 +40,11 @@ def measure(notes: Notes) -> None:
     notes.put("runtime", runtime.runtimeGetVersion())
     with notes.failures("nvrtc"):
         notes.put("nvrtc", list(cupy.cuda.nvrtc.getVersion()))
-    with notes.failures("cuBLASLt"):
-        from nvmath.bindings import cublasLt
+    if find_spec("nvmath") is not None:
+        with notes.failures("cuBLASLt"):
+            from nvmath.bindings import cublasLt
 
-        notes.put("cublaslt", cublasLt.get_version())
+            notes.put("cublaslt", cublasLt.get_version())
     with notes.failures("gpu_mlp"):
         from gpu_mlp.backends.cuda_backend import cuda_ops
 

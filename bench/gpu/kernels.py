@@ -76,9 +76,8 @@ def measure_cases(
 ) -> None:
     """Time one case and keep its row, or the reason why there is none."""
     if notes.budget.left() < 2.0:
-        notes.append(
-            "skipped", f"{what} {getattr(make, 'args', ())[-1:]} {tuple(size)} {dtype}: no time left"
-        )
+        name = getattr(getattr(make, "func", make), "__name__", "?")
+        notes.append("skipped", f"{what}: {name} of {tuple(size)}, {dtype}: no time left")
         return
     with notes.failures(f"{what} of size {tuple(size)}, {dtype}"):
         case = make()

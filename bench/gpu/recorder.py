@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 _config: Any = None
 _SEVERITY = ("skipped", "failed")
+_ON_DEVICE = re.compile(r"\[(?:.*-)?cuda(?:-.*)?\]$")
 
 
 def pytest_configure(config: Any) -> None:
@@ -19,7 +21,12 @@ def pytest_configure(config: Any) -> None:
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     """Those on "cuda" and "cuda-reference" first; all workers of xdist agree on this order."""
-    items.sort(key=lambda item: "cuda" not in item.nodeid or "emulated" in item.nodeid)
+    items.sort(key=lambda item: not is_on_device(item.nodeid))
+
+
+def is_on_device(test: str) -> bool:
+    """Whether the test's parameters name a backend on the device: "cuda" or "cuda-reference", not an emulated one."""
+    return bool(_ON_DEVICE.search(test)) and "emulated" not in test
 
 
 def pytest_runtest_logreport(report: Any) -> None:

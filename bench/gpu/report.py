@@ -22,7 +22,10 @@ def report(document: Results) -> str:
     for title, part in (
         ("stages", _stages(stages)),
         ("ceilings", _ceilings(results("ceilings"))),
-        ("kernels: bytes/s and share of the copy's", _kernels(results("kernels"), results("ceilings"))),
+        (
+            "kernels at their largest size: bytes/s and share of the copy's",
+            _kernels(results("kernels"), results("ceilings")),
+        ),
         ("products: FLOP/s and share of the ceiling", _products(results("kernels"), results("ceilings"))),
         ("profile of captured steps", _profile(results("profile"))),
         ("compute-sanitizer", _sanitizer(results("sanitizer"))),
@@ -59,7 +62,12 @@ def _ceilings(found: Results) -> Iterator[str]:
 
 def _kernels(found: Results, ceilings: Results) -> Iterator[str]:
     copy = ceilings.get("copy", {}).get("bytes_per_s")
+    largest: dict[tuple[str, str], Any] = {}
     for row in found.get("kernels", ()):
+        of_one = largest.setdefault((row["name"], row["dtype"]), row)
+        if row["bytes"] > of_one["bytes"]:
+            largest[row["name"], row["dtype"]] = row
+    for row in largest.values():
         share = f"{100 * row['bytes_per_s'] / copy:5.0f} %" if copy else "      "
         cached = " in cache" if row["in_cache"] else ""
         yield f"{_what(row)} {row['bytes_per_s'] / 1e9:8.1f} GB/s {share}{cached}{_how(row)}"

@@ -133,7 +133,9 @@ def prepare_all(
                 troubles[name] = str(error)
         for player in asked:
             waited = before - notes.budget.left()
-            limit = min(player.left - waited, notes.budget.left() - deadline)
+            limit = min(
+                player.left - waited, notes.budget.left() - deadline, most / 3 if problem.alone else most
+            )
             try:
                 answer = player.answer(limit)
                 answers[player.entry.name] = answer

@@ -15,6 +15,7 @@ from typing import Any
 
 from gpu.notes import Notes
 from gpu.players import end_group
+from gpu.recorder import is_on_device
 
 __all__ = ["count_outcomes", "environment", "measure", "pytest_command", "run_logged"]
 
@@ -43,7 +44,7 @@ def measure(notes: Notes, arguments: Sequence[str] = ()) -> None:
     if code not in (0, None) and not found["failures"]:
         notes.put("output", tail)
     notes.say(f"{found['counts']}{', TIMED OUT' if code is None else ''}")
-    for each in found["failures"][:20]:
+    for each in found["failures"][:8]:
         notes.say(f"{each['outcome']} {each['test']}: {each.get('why', '')[:160]!r}")
 
 
@@ -82,6 +83,8 @@ def environment(log: Path) -> dict[str, str]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "GPU_MLP_REQUIRE_GPU": "1",
         "GPU_MLP_TEST_LOG": str(log),
+        # Of every process beside the others.
+        **{name: os.environ.get(name, "2") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
     }
 
 
@@ -112,7 +115,7 @@ def count_outcomes(log: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     skipped = Counter(row.get("why", "") for row in rows if row["outcome"] == "skipped")
     slowest = sorted(rows, key=lambda row: -row.get("seconds", 0.0))[:10]
-    on_device = [row for row in rows if "cuda" in row["test"] and "emulated" not in row["test"]]
+    on_device = [row for row in rows if is_on_device(row["test"])]
     return {
         "counts": dict(Counter(row["outcome"] for row in rows)),
         "counts_on_the_device": dict(Counter(row["outcome"] for row in on_device)),

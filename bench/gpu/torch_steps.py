@@ -35,6 +35,7 @@ class TorchSteps:
         self.evaluate: Callable[[], Any] = lambda: criterion(self.model(self.x), self.y)
         self.compiled = mode is not None
         if mode is not None:
+            torch.compiler.reset()  # else the same code of one problem too many would run without being compiled
             self.evaluate = torch.compile(self.evaluate, mode=mode)
 
     def step(self) -> Any:
