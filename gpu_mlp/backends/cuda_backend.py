@@ -19,6 +19,7 @@ from gpu_mlp.backends.cuda_kernels import (
     compile_with_cupy,
     pointer_of,
 )
+from gpu_mlp.backends.cuda_memory import CupyArrays
 from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
 from gpu_mlp.backends.kernel_cache import use_private_cache
 from gpu_mlp.backends.numpy_backend import to_host_array
@@ -131,15 +132,16 @@ def cuda_reference_ops(index: int) -> Ops:
 
     with cupy.cuda.Device(index):
         _probe(cupy, index)
+    arrays = CupyArrays(cupy, index)
 
     def to_device(array: Any) -> Array:
         make_current(index)  # every computation begins with its input
         if isinstance(array, cupy.ndarray):
             on_device: Array = array
         elif hasattr(array, "__cuda_array_interface__"):
-            on_device = cupy.asarray(array)
+            on_device = arrays.asarray(array)
         else:
-            on_device = cupy.asarray(to_host_array(array))
+            on_device = arrays.asarray(to_host_array(array))
         return on_device
 
     def to_host(array: Array) -> np.ndarray[Any, Any]:
@@ -147,7 +149,7 @@ def cuda_reference_ops(index: int) -> Ops:
         return host
 
     return reference_ops(
-        cupy,
+        arrays,
         name="cuda-reference",
         device=f"cuda:{index}",
         erf=erf,

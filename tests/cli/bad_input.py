@@ -236,7 +236,9 @@ CASES: dict[str, Case] = {
         config={"loss": "huber"}, task="classification",
     ),
     "unknown task": setting("--task regresion", "the task 'regresion' is unknown", "'regression'?", task="regresion"),
-    "unknown dtype": setting("--dtype float23", "dtype 'float23' is unknown", "one of float32, float64", dtype="float23"),
+    "unknown dtype": setting(
+        "--dtype float23", "dtype 'float23' is unknown", "one of float32, float64", dtype="float23"
+    ),
     "no epochs": setting("--epochs 0", "epochs is 0", "at least 1", config={"epochs": 0}),
     "negative rate": setting("--learning-rate -1", "rate is -1", "greater than", config={"learning_rate": -1.0}),
     "infinite rate": setting("--learning-rate inf", "learning_rate is inf", "finite", config={"learning_rate": INF}),
