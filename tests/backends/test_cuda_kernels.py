@@ -163,7 +163,7 @@ def test_an_installation_without_kernels_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(cuda_kernels, "__file__", str(tmp_path / "gpu_mlp" / "backends" / "cuda_kernels.py"))
-    with pytest.raises(DeviceError, match="kernels are neither in .*_cuda nor in .*cuda; install"):
+    with pytest.raises(DeviceError, match=r"kernels are neither in .*_cuda nor in .*cuda; install"):
         kernel_folder()
 
 

@@ -154,8 +154,7 @@ def cuda_error(message: str) -> Exception:
         (
             cuda_error("cudaErrorIllegalAddress: an illegal memory access was encountered"),
             1,
-            "the CUDA device failed (CUDARuntimeError: cudaErrorIllegalAddress: an illegal memory access was "
-            "encountered) and can do nothing more in this process; start again",
+            "the CUDA device failed (CUDARuntimeError: cudaErrorIllegalAddress: an illegal memory access was",
         ),
         (DeviceError("no GPU\nat all"), 3, r"no GPU\nat all"),
         (DivergenceError("too fast", step=1, layer=None), 4, "too fast"),
