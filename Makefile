@@ -9,7 +9,7 @@ ARGS ?=
 DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d . -f 1)
 CUDA_EXTRA := $(if $(DRIVER),$(shell [ "$(DRIVER)" -ge 580 ] 2>/dev/null && echo ,cuda13 || echo ,cuda12))
 
-.PHONY: help train test check lint types format bench clean
+.PHONY: help train test check lint types format bench kernels clean
 
 help:
 	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   format, lint, strict types and tests, as CI does"
 	@echo "make format  rewrite the files as 'make lint' wants them"
 	@echo "make bench   one training step on this CPU against PyTorch"
+	@echo "make kernels registers, shared memory and spills of every CUDA kernel, without a GPU"
 	@echo "make clean   remove .venv and caches"
 
 train: $(VENV)/.ready-train
@@ -40,6 +41,9 @@ format: $(VENV)/.ready-test
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python bench/bench_step.py $(ARGS)
+
+kernels: $(VENV)/.ready-test
+	$(BIN)/python -m tests.cuda.resources
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
