@@ -139,7 +139,9 @@ extern "C" __global__ void wait() { asm volatile("cp.async.wait_all;"); }
 
 @NEEDS_NVRTC
 def test_a_kernel_that_nobody_asks_for_is_seen() -> None:
-    with pytest.raises(CompileError, match="holds kernels that no instantiation asks for: load_clock, set_clock"):
+    with pytest.raises(
+        CompileError, match="holds kernels that no instantiation asks for: load_clock, set_clock"
+    ):
         build_source("rows.cu", kernel_source("rows.cu"), ["row_shares<float>"], 90)
 
 

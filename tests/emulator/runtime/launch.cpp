@@ -33,8 +33,8 @@ static void forget_accesses() {
 }
 
 static void run_grid() {
-  std::vector<uint32_t> ranks(config.blocks());
-  for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = i;
+  std::vector<uint32_t> ranks(config.block_count);
+  for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = config.first_block + i;
   if (config.order == backward) {
     std::reverse(ranks.begin(), ranks.end());
   } else if (config.order != forward) {
