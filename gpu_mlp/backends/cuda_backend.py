@@ -5,6 +5,7 @@ CuPy is imported here and in `cuda_kernels` alone, when a CUDA device is asked f
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -12,14 +13,15 @@ import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
-from gpu_mlp.backends.cuda_kernels import (
+from gpu_mlp.backends.cuda_kernels import KernelLibrary
+from gpu_mlp.backends.cuda_memory import CupyArrays
+from gpu_mlp.backends.cupy_device import (
     CupyPlace,
-    KernelLibrary,
     capture_with_cupy,
     compile_with_cupy,
     pointer_of,
+    seconds_on_device,
 )
-from gpu_mlp.backends.cuda_memory import CupyArrays
 from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
 from gpu_mlp.backends.kernel_cache import use_private_cache
 from gpu_mlp.backends.numpy_backend import to_host_array
@@ -27,6 +29,9 @@ from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
 
 __all__ = ["cuda_device_count", "cuda_ops", "cuda_reference_ops", "describe_device", "make_current"]
+
+# "1": time a few candidates for every product and keep the fastest.
+TIMING_VARIABLE = "GPU_MLP_TIME_PRODUCTS"
 
 INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older than 580)"
 
@@ -112,6 +117,7 @@ def _products(cupy: Any) -> Products:
         cupy.empty(WORKSPACE_BYTES, cupy.uint8),
         pointer=pointer_of,
         stream=lambda: int(cupy.cuda.get_current_stream().ptr),
+        timer=seconds_on_device if os.environ.get(TIMING_VARIABLE) == "1" else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.cuda_kernels import compile_with_cupy
+from gpu_mlp.backends.cupy_device import compile_with_cupy
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.select import choose_device, device_ops, ops_of
 from gpu_mlp.errors import ConfigError, DeviceError
