@@ -19,10 +19,16 @@ _KERNEL = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)
 
 
 def packs_of(source: str) -> dict[str, tuple[int, int]]:
-    """How many loads and stores of a pack the body of every kernel holds."""
+    """How many loads and stores of a pack every kernel makes: those in its body, or of all arrays of an optimizer."""
     parts = _KERNEL.split(source)
-    bodies = zip(parts[1::2], parts[2::2], strict=True)
-    return {name: (body.count("load<COUNT>("), body.count("store(")) for name, body in bodies}
+    return {name: _packs(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _packs(body: str) -> tuple[int, int]:
+    if "update_each(" in body:
+        parameters = body.partition(")")[0]
+        return len(re.findall(r"T\* ", parameters)), len(re.findall(r"(?<!const )T\* ", parameters))
+    return body.count("load<COUNT>("), body.count("store(")
 
 
 def faults(source: str, kernels: Mapping[str, Resources]) -> Iterator[str]:
