@@ -26,8 +26,8 @@ static std::string describe_fault(int signal_number, char* address, const Thread
   if (thread) {
     const long beyond = address - (thread->block->shared + arena_bytes);
     if (beyond >= 0 && beyond < long(forbidden_bytes)) {
-      snprintf(text, sizeof text, "out-of-bounds access %ld bytes past the end of dynamic shared memory (%zu bytes)", beyond,
-               size_t(config.dynamic_shared_bytes));
+      snprintf(text, sizeof text, "out-of-bounds access %ld bytes past the end of dynamic shared memory (%zu bytes)",
+               beyond, size_t(config.dynamic_shared_bytes));
       return text;
     }
   }
