@@ -160,7 +160,7 @@ class Function:
         order: how threads take turns: "forward", "reverse", "random", or whole "warps" at random.
         seed: of everything random in the launch.
         preemption: in mode "check", the chance that a thread gives way at a memory access.
-        timeout: seconds, after which the launch is ended.
+        timeout: seconds of processor time, after which the launch is ended.
 
         Raises TypeError for arguments that the kernel does not take, EmulatorError for what it does wrong.
         """

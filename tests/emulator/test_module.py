@@ -258,6 +258,21 @@ def test_static_and_dynamic_shared_memory_share_the_limit() -> None:
     kernel((1,), (1,), (out,), 64 << 10)
 
 
+def test_shared_memory_starts_as_nan() -> None:
+    """In mode "fast" too, where the read is not reported; and in each block anew."""
+    source = """
+    extern "C" __global__ void look(float* out) {
+      extern __shared__ float dynamic[];
+      __shared__ float fixed;
+      out[2 * blockIdx.x] = fixed;
+      out[2 * blockIdx.x + 1] = dynamic[0];
+      fixed = dynamic[0] = 1.0f;
+    }"""
+    out = zeros(6)
+    Module(source).get_function("look")((3,), (1,), (out,), 4)
+    assert np.isnan(out).all()
+
+
 def test_a_grid_barrier_needs_a_cooperative_launch() -> None:
     source = """
     #include <cooperative_groups.h>

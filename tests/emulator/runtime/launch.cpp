@@ -16,8 +16,8 @@ static std::string refusal() {
     snprintf(text, sizeof text, "dynamic shared memory of %zu bytes is over %zu, raise max_dynamic_shared_size_bytes",
              size_t(config.dynamic_shared_bytes), size_t(config.largest_dynamic_shared_bytes));
   } else if (config.cooperative && blocks > max_cooperative_blocks) {
-    snprintf(text, sizeof text, "cooperative launch of %zu blocks: more than %zu are not resident at once", size_t(blocks),
-             size_t(max_cooperative_blocks));
+    snprintf(text, sizeof text, "cooperative launch of %zu blocks: more than %zu are not resident at once",
+             size_t(blocks), size_t(max_cooperative_blocks));
   }
   return text;
 }
