@@ -24,60 +24,60 @@ struct Clock {
   }
 };
 
+// A pack of a state array, and where it came from.
+template <class T, int COUNT>
+struct State {
+  T* from;
+  Pack<T, COUNT> pack;
+};
+
+// update(clock, p, g, state...) for every parameter: its gradient after the weight decay, its state by reference.
+template <class T, class Update, class... States>
+__device__ void update_each(long long N, const double* clock_c, T* p_n, const T* g_n, Update update, States*... state_n) {
+  const Clock<T> clock(clock_c);
+  for_each<T>(N, aligned(p_n, g_n, state_n...), [&](auto count, long long n) {
+    constexpr int COUNT = decltype(count)::value;
+    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n);
+    [&](auto... state) {
+#pragma unroll
+      for (int i = 0; i < COUNT; ++i) {
+        clock.decay(p.at[i], g.at[i]);
+        update(clock, p.at[i], g.at[i], state.pack.at[i]...);
+      }
+      store(p_n + n, p);
+      (store(state.from, state.pack), ...);  // of state_n NVRTC would see the last one alone in here
+    }(State<T, COUNT>{state_n + n, load<COUNT>(state_n + n)}...);
+  });
+}
+
 // p <- p - rate g
 template <class T>
 __global__ void __launch_bounds__(256, 1) sgd(T* p_n, const T* g_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      p.at[i] -= clock.rate * g.at[i];
-    }
-    store(p_n + n, p);
-  });
+  update_each(N, clock_c, p_n, g_n, [](const Clock<T>& clock, T& p, T g) { p -= clock.rate * g; });
 }
 
 // b <- momentum b + fresh g, p <- p - rate b, or along g + momentum b for Nesterov's form (Sutskever et al., 2013).
 // own = momentum, fresh = 1 - dampening (and 1 at the first step, where b is 0), nesterov
 template <class T>
 __global__ void __launch_bounds__(256, 1) sgd_momentum(T* p_n, const T* g_n, T* b_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  const T momentum = clock.own[0], fresh = clock.own[1];
-  const bool nesterov = clock.own[2] != T(0);
-  for_each<T>(N, aligned(p_n, g_n, b_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n), b = load<COUNT>(b_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      b.at[i] = momentum * b.at[i] + fresh * g.at[i];
-      p.at[i] -= clock.rate * (nesterov ? g.at[i] + momentum * b.at[i] : b.at[i]);
-    }
-    store(p_n + n, p);
-    store(b_n + n, b);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& b) {
+    const T momentum = clock.own[0], fresh = clock.own[1];
+    const bool nesterov = clock.own[2] != T(0);
+    b = momentum * b + fresh * g;
+    p -= clock.rate * (nesterov ? g + momentum * b : b);
+  };
+  update_each(N, clock_c, p_n, g_n, update, b_n);
 }
 
 // v <- alpha v + (1 - alpha) g^2, p <- p - rate g / (sqrt(v) + epsilon) (Tieleman and Hinton, 2012).
 // own = alpha, 1 - alpha, epsilon
 template <class T>
 __global__ void __launch_bounds__(256, 1) rmsprop(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n, v_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n), v = load<COUNT>(v_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      v.at[i] = clock.own[0] * v.at[i] + clock.own[1] * (g.at[i] * g.at[i]);
-      p.at[i] -= clock.rate * (g.at[i] / (maths::sqrt(v.at[i]) + clock.own[2]));
-    }
-    store(p_n + n, p);
-    store(v_n + n, v);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& v) {
+    v = clock.own[0] * v + clock.own[1] * (g * g);
+    p -= clock.rate * (g / (maths::sqrt(v) + clock.own[2]));
+  };
+  update_each(N, clock_c, p_n, g_n, update, v_n);
 }
 
 // As rmsprop, with b <- momentum b + g / (sqrt(v) + epsilon), p <- p - rate b.
@@ -85,81 +85,45 @@ __global__ void __launch_bounds__(256, 1) rmsprop(T* p_n, const T* g_n, T* v_n, 
 template <class T>
 __global__ void __launch_bounds__(256, 1)
     rmsprop_momentum(T* p_n, const T* g_n, T* v_n, T* b_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n, v_n, b_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n);
-    Pack<T, COUNT> v = load<COUNT>(v_n + n), b = load<COUNT>(b_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      v.at[i] = clock.own[0] * v.at[i] + clock.own[1] * (g.at[i] * g.at[i]);
-      b.at[i] = clock.own[3] * b.at[i] + g.at[i] / (maths::sqrt(v.at[i]) + clock.own[2]);
-      p.at[i] -= clock.rate * b.at[i];
-    }
-    store(p_n + n, p);
-    store(v_n + n, v);
-    store(b_n + n, b);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& v, T& b) {
+    v = clock.own[0] * v + clock.own[1] * (g * g);
+    b = clock.own[3] * b + g / (maths::sqrt(v) + clock.own[2]);
+    p -= clock.rate * b;
+  };
+  update_each(N, clock_c, p_n, g_n, update, v_n, b_n);
 }
 
 // v <- v + g^2, p <- p - rate g / (sqrt(v) + epsilon) (Duchi, Hazan, Singer, 2011).
 // own = epsilon
 template <class T>
 __global__ void __launch_bounds__(256, 1) adagrad(T* p_n, const T* g_n, T* v_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n, v_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n), v = load<COUNT>(v_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      v.at[i] += g.at[i] * g.at[i];
-      p.at[i] -= clock.rate * (g.at[i] / (maths::sqrt(v.at[i]) + clock.own[0]));
-    }
-    store(p_n + n, p);
-    store(v_n + n, v);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& v) {
+    v += g * g;
+    p -= clock.rate * (g / (maths::sqrt(v) + clock.own[0]));
+  };
+  update_each(N, clock_c, p_n, g_n, update, v_n);
 }
 
 // m <- beta1 m + g, v <- beta2 v + g^2, p <- p - rate m / (sqrt(v) + e) (Kingma and Ba, 2015; decoupled: AdamW).
 // own = beta1, beta2, e; rate and e hold the bias corrections, see `adam_constants`
 template <class T>
 __global__ void __launch_bounds__(256, 1) adam(T* p_n, const T* g_n, T* m_n, T* v_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n, m_n, v_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n);
-    Pack<T, COUNT> m = load<COUNT>(m_n + n), v = load<COUNT>(v_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      m.at[i] = clock.own[0] * m.at[i] + g.at[i];
-      v.at[i] = clock.own[1] * v.at[i] + g.at[i] * g.at[i];
-      p.at[i] -= clock.rate * (m.at[i] / (maths::sqrt(v.at[i]) + clock.own[2]));
-    }
-    store(p_n + n, p);
-    store(m_n + n, m);
-    store(v_n + n, v);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& m, T& v) {
+    m = clock.own[0] * m + g;
+    v = clock.own[1] * v + g * g;
+    p -= clock.rate * (m / (maths::sqrt(v) + clock.own[2]));
+  };
+  update_each(N, clock_c, p_n, g_n, update, m_n, v_n);
 }
 
 // p <- p - rate sign(m + (1 - beta1) (g - m)), m <- m + (1 - beta2) (g - m) (Chen et al., 2023).
 // own = 1 - beta1, 1 - beta2
 template <class T>
 __global__ void __launch_bounds__(256, 1) lion(T* p_n, const T* g_n, T* m_n, const double* clock_c, long long N) {
-  const Clock<T> clock(clock_c);
-  for_each<T>(N, aligned(p_n, g_n, m_n), [&](auto count, long long n) {
-    constexpr int COUNT = decltype(count)::value;
-    Pack<T, COUNT> p = load<COUNT>(p_n + n), g = load<COUNT>(g_n + n), m = load<COUNT>(m_n + n);
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      clock.decay(p.at[i], g.at[i]);
-      const T difference = g.at[i] - m.at[i];
-      p.at[i] -= clock.rate * maths::sign(m.at[i] + clock.own[0] * difference);
-      m.at[i] += clock.own[1] * difference;
-    }
-    store(p_n + n, p);
-    store(m_n + n, m);
-  });
+  const auto update = [](const Clock<T>& clock, T& p, T g, T& m) {
+    const T difference = g - m;
+    p -= clock.rate * maths::sign(m + clock.own[0] * difference);
+    m += clock.own[1] * difference;
+  };
+  update_each(N, clock_c, p_n, g_n, update, m_n);
 }

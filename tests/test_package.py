@@ -219,3 +219,10 @@ def test_the_folder_of_kernels_is_no_package() -> None:
     """A `cuda` package at the root would hide NVIDIA's own, which CuPy imports."""
     assert (REPOSITORY / "cuda").is_dir()
     assert not (REPOSITORY / "cuda" / "__init__.py").exists()
+
+
+def test_the_folder_of_kernels_hides_no_module_of_nvidia(tmp_path: Path) -> None:
+    (tmp_path / "cuda" / "bindings").mkdir(parents=True)
+    (tmp_path / "cuda" / "bindings" / "__init__.py").write_text("found = True\n")
+    code = f"import sys; sys.path.append({str(tmp_path)!r}); import cuda.bindings; print(cuda.bindings.found)"
+    assert run_python(code) == "True"

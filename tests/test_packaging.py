@@ -46,7 +46,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
 def test_the_wheel_names_the_command_and_the_licence(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-    assert "gpu-mlp = gpu_mlp.cli:main" in archive.read(entry_points).decode()
+    assert "gpu-mlp = gpu_mlp.__main__:main" in archive.read(entry_points).decode()
     assert [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
 
 

@@ -18,7 +18,7 @@ BLOCK = 1 << 16
 def measure(notes: Notes) -> None:
     """The ceilings of device 0."""
     from gpu_mlp.backends.cuda_backend import cuda_ops
-    from gpu_mlp.backends.cuda_kernels import capture_with_cupy
+    from gpu_mlp.backends.cupy_device import capture_with_cupy
 
     ops = cuda_ops(0)
     timer = CudaTimer(ops.xp, capture_with_cupy)
@@ -37,16 +37,9 @@ def measure(notes: Notes) -> None:
 
 def cuda_products() -> Any:
     """gpu_mlp's own products on the current device: cuBLASLt's, or CuPy's where nvmath-python is missing."""
-    from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
-    from gpu_mlp.backends.cuda_backend import cuda_ops
-    from gpu_mlp.backends.cuda_kernels import pointer_of
-    from gpu_mlp.backends.fused import DotProducts
+    from gpu_mlp.backends import cuda_backend
 
-    cupy, lt = cuda_ops(0).xp, import_cublaslt()
-    if lt is None:
-        return DotProducts(cupy)
-    workspace = cupy.empty(WORKSPACE_BYTES, cupy.uint8)
-    return LtProducts(lt, workspace, pointer_of, lambda: int(cupy.cuda.get_current_stream().ptr))
+    return cuda_backend._products(cuda_backend.cuda_ops(0).xp)
 
 
 def scattered(xp: Any, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:

@@ -22,12 +22,8 @@ PRODUCT_SIZES = ((64, 64, 128), (256, 300, 300), (128, 784, 512), (8192, 512, 51
 def measure(notes: Notes) -> None:
     """Everything on device 0."""
     from gpu_mlp.backends.cuda_backend import cuda_reference_ops
-    from gpu_mlp.backends.cuda_kernels import (
-        CupyPlace,
-        KernelLibrary,
-        capture_with_cupy,
-        compile_with_cupy,
-    )
+    from gpu_mlp.backends.cuda_kernels import KernelLibrary
+    from gpu_mlp.backends.cupy_device import CupyPlace, capture_with_cupy, compile_with_cupy
     from gpu_mlp.backends.fused import fused_ops
 
     reference = cuda_reference_ops(0)

@@ -16,21 +16,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpu_mlp.backends.base import Array
 from gpu_mlp.errors import DeviceError
 
-__all__ = ["WORKSPACE_BYTES", "LtProducts", "import_cublaslt"]
+__all__ = ["WORKSPACE_BYTES", "LtProducts", "Timer", "import_cublaslt"]
 
 logger = logging.getLogger("gpu_mlp")
 
 # What Hopper's fastest algorithms ask for.
 WORKSPACE_BYTES = 32 << 20
 CANDIDATES = 8
+TIMED_CANDIDATES = 4
+
+# Seconds on the device that a call takes.
+Timer: TypeAlias = Callable[[Callable[[], None]], float]
 LARGEST_ALIGNMENT = 256
 
 # Values of cudaDataType_t and cublasComputeType_t, which the bindings take as numbers.
@@ -92,7 +96,9 @@ class _Plan:
         self.one = self._scalars.ctypes.data
         self.zero = self.one + self._scalars.itemsize
         self.algorithms = self._candidates(handle, problem.alignments, workspace_bytes)
-        self.fastest = self.algorithms.ctypes.data
+        start, size = self.algorithms.ctypes.data, self.algorithms.itemsize
+        self.addresses = [start + i * size for i in range(len(self.algorithms))]
+        self.fastest = start
 
     def _set(self, name: str, value: int) -> None:
         attribute = self._lt.MatmulDescAttribute[name]
@@ -149,18 +155,26 @@ class LtProducts:
         workspace: memory of its own, 32 MiB: one product at a time may use it, so one stream.
         pointer: the address of an array.
         stream: the address of the current stream.
+        timer: seconds that a call takes on the device. With one, the first few candidates for a product are tried on
+            its own arrays and the fastest is kept; the choice, and so the last bits, may differ from run to run.
     """
 
     captures = True
 
     def __init__(
-        self, lt: Any, workspace: Array, pointer: Callable[[Array], int], stream: Callable[[], int]
+        self,
+        lt: Any,
+        workspace: Array,
+        pointer: Callable[[Array], int],
+        stream: Callable[[], int],
+        timer: Timer | None = None,
     ) -> None:
         self._lt = lt
         self._handle = lt.create()
         self._workspace = workspace
         self._pointer = pointer
         self._stream = stream
+        self._timer = timer
         self._plans: dict[_Problem, _Plan] = {}
 
     def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
@@ -217,24 +231,34 @@ class LtProducts:
         alignments = tuple(map(_alignment, pointers))
         problem = _Problem(*size, transposed_a, transposed_b, d.dtype, alignments, epilogue)  # type: ignore[arg-type]
         plan = self._plans.get(problem)
+        fresh = plan is None
         if plan is None:
             plan = self._plans[problem] = _Plan(self._lt, self._handle, problem, self._workspace.nbytes)
         if len(plan.algorithms) == 0:
             return False
         if bias is not None:
             plan.point_at_bias(self._pointer(bias))
+        if fresh and self._timer is not None:
+            candidates = plan.addresses[:TIMED_CANDIDATES]
+            plan.fastest = min(candidates, key=partial(self._seconds, self._timer, plan, pointers))
+        self._launch(plan, pointers, plan.fastest)
+        return True
+
+    def _seconds(self, timer: Timer, plan: _Plan, pointers: tuple[int, ...], algorithm: int) -> float:
+        return timer(partial(self._launch, plan, pointers, algorithm))
+
+    def _launch(self, plan: _Plan, pointers: tuple[int, ...], algorithm: int) -> None:
         at_a, at_b, at_d = pointers
         self._lt.matmul(
             self._handle,
             plan.descriptor,
             *(plan.one, at_a, plan.a, at_b, plan.b),
             *(plan.zero, at_d, plan.d, at_d, plan.d),
-            plan.fastest,
+            algorithm,
             self._pointer(self._workspace),
             self._workspace.nbytes,
             self._stream(),
         )
-        return True
 
 
 def _alignment(pointer: int) -> int:

@@ -5,6 +5,7 @@ CuPy is imported here and in `cuda_kernels` alone, when a CUDA device is asked f
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
-from gpu_mlp.backends.cuda_kernels import (
+from gpu_mlp.backends.cuda_kernels import KernelLibrary
+from gpu_mlp.backends.cuda_memory import CupyArrays
+from gpu_mlp.backends.cupy_device import (
     CupyPlace,
-    KernelLibrary,
     capture_with_cupy,
     compile_with_cupy,
     pointer_of,
+    seconds_on_device,
 )
 from gpu_mlp.backends.fused import DotProducts, Products, fused_ops
 from gpu_mlp.backends.kernel_cache import use_private_cache
@@ -26,6 +29,9 @@ from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
 
 __all__ = ["cuda_device_count", "cuda_ops", "cuda_reference_ops", "describe_device", "make_current"]
+
+# "1": time a few candidates for every product and keep the fastest.
+TIMING_VARIABLE = "GPU_MLP_TIME_PRODUCTS"
 
 INSTALL_HINT = "pip install 'gpu_mlp[cuda13]' (or [cuda12] for a driver older than 580)"
 
@@ -111,6 +117,7 @@ def _products(cupy: Any) -> Products:
         cupy.empty(WORKSPACE_BYTES, cupy.uint8),
         pointer=pointer_of,
         stream=lambda: int(cupy.cuda.get_current_stream().ptr),
+        timer=seconds_on_device if os.environ.get(TIMING_VARIABLE) == "1" else None,
     )
 
 
@@ -131,15 +138,16 @@ def cuda_reference_ops(index: int) -> Ops:
 
     with cupy.cuda.Device(index):
         _probe(cupy, index)
+    arrays = CupyArrays(cupy, index)
 
     def to_device(array: Any) -> Array:
         make_current(index)  # every computation begins with its input
         if isinstance(array, cupy.ndarray):
             on_device: Array = array
         elif hasattr(array, "__cuda_array_interface__"):
-            on_device = cupy.asarray(array)
+            on_device = arrays.asarray(array)
         else:
-            on_device = cupy.asarray(to_host_array(array))
+            on_device = arrays.asarray(to_host_array(array))
         return on_device
 
     def to_host(array: Array) -> np.ndarray[Any, Any]:
@@ -147,7 +155,7 @@ def cuda_reference_ops(index: int) -> Ops:
         return host
 
     return reference_ops(
-        cupy,
+        arrays,
         name="cuda-reference",
         device=f"cuda:{index}",
         erf=erf,

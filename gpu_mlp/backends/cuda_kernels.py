@@ -16,22 +16,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Captured
+from gpu_mlp.backends.base import Array
 from gpu_mlp.errors import DeviceError, ShapeError
 
 __all__ = [
     "FLOATS",
     "Compiler",
-    "CupyPlace",
     "Kernel",
     "KernelLibrary",
     "Launch",
     "c_type",
-    "capture_with_cupy",
-    "compile_with_cupy",
     "kernel_source",
     "parse_kernels",
-    "pointer_of",
 ]
 
 # The compute types that kernels are compiled for.
@@ -239,62 +235,3 @@ class KernelLibrary:
             launch = self._compiler(file, kernel_source(file), name)
             kernel = self._kernels[file, name] = Kernel(declaration, name, launch, self._place)
         return kernel
-
-
-def pointer_of(array: Any) -> int:
-    """The address of a CuPy array on its device."""
-    return int(array.data.ptr)
-
-
-class CupyPlace:
-    """The memory of one CUDA device."""
-
-    def __init__(self, index: int) -> None:
-        import cupy
-
-        self.name = f"cuda:{index}"
-        self._index = index
-        self._array = cupy.ndarray
-
-    def holds(self, argument: Any) -> bool:
-        """Whether it is a CuPy array of this device."""
-        return isinstance(argument, self._array) and argument.device.id == self._index
-
-    def place_of(self, argument: Any) -> str:
-        """ " on cuda:1" for a CuPy array."""
-        return f" on cuda:{argument.device.id}" if isinstance(argument, self._array) else ""
-
-
-def compile_with_cupy(file: str, source: str, name: str) -> Launch:
-    """One kernel by NVRTC, from CuPy's cache on disk where it was compiled before.
-
-    Raises DeviceError with NVRTC's message where it refuses the source.
-    """
-    import cupy
-
-    names = (name,) if "<" in name else None
-    try:
-        module = cupy.RawModule(code=source, options=("-std=c++17",), name_expressions=names)
-        launch: Launch = module.get_function(name)
-    except cupy.cuda.compiler.CompileException as error:
-        raise DeviceError(f"kernel {name} of {file} does not compile on this machine: {error}") from error
-    return launch
-
-
-def capture_with_cupy(work: Callable[[], None]) -> Captured:
-    """The launches of `work` as a CUDA graph that is launched on the current stream; none of them is run yet.
-
-    Raises what CuPy or the driver raises for a call that cannot be captured. The memory that the launches use is the
-    caller's to keep.
-    """
-    import cupy
-
-    stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
-    with stream:
-        stream.begin_capture()
-        try:
-            work()
-        finally:
-            graph = stream.end_capture()
-    launch: Captured = graph.launch
-    return launch

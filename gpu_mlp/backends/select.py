@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gpu_mlp.backends.base import Ops
-from gpu_mlp.errors import DeviceError
+from gpu_mlp.errors import ConfigError, DeviceError
 
 __all__ = ["DEVICE_VARIABLE", "automatic_device", "choose_device", "device_ops", "ops_of"]
 
@@ -23,7 +23,7 @@ def device_ops(device: str = "auto") -> Ops:
     """The backend of "auto", "cpu", "cuda" or "cuda:N"; a CUDA device becomes this thread's current one.
 
     "auto" reads the environment variable GPU_MLP_DEVICE, then takes a CUDA device that works, else the CPU,
-    and logs once what it chose and why. Raises DeviceError for an unknown name and for a CUDA device that
+    and logs once what it chose and why. Raises ConfigError for an unknown name and DeviceError for a CUDA device that
     cannot be used: an explicit "cuda" never falls back.
     """
     source = ""
@@ -37,7 +37,7 @@ def device_ops(device: str = "auto") -> Ops:
         return numpy_ops()
     match = re.fullmatch(r"cuda(?::(\d{1,4}))?", str(device))
     if match is None:
-        raise DeviceError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
+        raise ConfigError(f'device {device!r}{source} is unknown; choose "auto", "cpu", "cuda" or "cuda:N"')
     from gpu_mlp.backends.cuda_backend import cuda_ops, make_current
 
     index = int(match.group(1) or 0)
@@ -57,7 +57,7 @@ def automatic_device() -> tuple[str | None, str]:
         return choose_device()
     try:
         return device_ops("auto").device, f"asked for by {DEVICE_VARIABLE}"
-    except DeviceError as error:
+    except (ConfigError, DeviceError) as error:
         return None, str(error)
 
 

@@ -26,6 +26,9 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "main"]
 
 DONE, FAILED, BAD_INPUT, NO_DEVICE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
+# Whose errors come from the driver: after an illegal address, say, every call of the process fails.
+CUDA_MODULES = ("cupy", "nvmath", "cuda.")
+
 HELP = """Train multi-layer perceptrons by the explicit equations of back-propagation, on NumPy or CUDA.
 
 Try: gpu-mlp train --demo digits
@@ -88,6 +91,14 @@ def _run(argv: list[str]) -> int:
     except (OSError, MemoryError) as error:
         report_error(
             f"the computer could not go on ({type(error).__name__}: {error}); free some space and try again"
+        )
+        return FAILED
+    except Exception as error:
+        if not type(error).__module__.startswith(CUDA_MODULES):
+            raise
+        report_error(
+            f"the CUDA device failed ({type(error).__name__}: {error}) and can do nothing more in this process; "
+            "start again, and where it fails again update the driver or use --device cpu"
         )
         return FAILED
     return result if isinstance(result, int) else DONE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -29,7 +29,7 @@ from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterLayout
 
-__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "share", "write_atomically"]
+__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "temporary_path", "write_atomically"]
 
 FORMAT = "gpu_mlp"
 FORMAT_VERSION = 1
@@ -105,25 +105,24 @@ def load(path: str | Path, device: str = "auto") -> Model:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write under a temporary name in the same folder, then rename: no reader ever sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp")
+    temporary = temporary_path(path)
+    # Made with the permissions of any new file, which the umask then limits.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        share(Path(name), 0o666)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            temporary.unlink()
         raise
 
 
-def share(path: Path, mode: int) -> None:
-    """Give what mkstemp or mkdtemp made for its owner alone the permissions of any new file or folder."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(mode & ~umask)
+def temporary_path(path: Path) -> Path:
+    """A name beside `path` that nobody else uses."""
+    return path.parent / f".{path.name[:50]}.{secrets.token_hex(8)}.tmp"
 
 
 def _describe(model: Model) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import csv
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from typing import cast
 
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import RunFolderError
-from gpu_mlp.files.model_file import encode_model, share, write_atomically
+from gpu_mlp.files.model_file import encode_model, temporary_path, write_atomically
 from gpu_mlp.files.toml import TomlValue, dump_toml
 from gpu_mlp.learning.callbacks import History
 from gpu_mlp.model import Model
@@ -122,10 +121,9 @@ def _rename(folder: Path, destination: Path, next_place: Callable[[], Path] | No
 @contextmanager
 def _unfinished(destination: Path) -> Iterator[Path]:
     """A temporary folder beside the destination that is gone at the end unless it was renamed."""
-    prefix = f".{destination.name[:50]}."
-    folder = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix, suffix=".tmp"))
+    folder = temporary_path(destination)
+    folder.mkdir()
     try:
-        share(folder, 0o777)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

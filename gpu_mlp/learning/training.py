@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.config import Loss, TrainingConfig, check_type, to_tuple
-from gpu_mlp.errors import ConfigError, DataError, DivergenceError, ShapeError
+from gpu_mlp.backends.base import Array
+from gpu_mlp.config import TrainingConfig, check_type, to_tuple
+from gpu_mlp.errors import ConfigError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.schedules import schedule_from
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.steps.blas_threads import spread_products
-from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets, to_weights
+from gpu_mlp.learning.tables import checked_table
+from gpu_mlp.network.losses import evaluate_loss
 from gpu_mlp.network.network import Network
 
 __all__ = ["accuracy", "train"]
@@ -87,58 +85,6 @@ def _class_accuracy(outputs: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]
     return accuracy(outputs, targets if targets.ndim == 1 else targets.argmax(axis=1))
 
 
-@dataclass
-class _Table:
-    """Rows on the device, checked."""
-
-    x: Array
-    y: Array
-    weights: Array | None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @cached_property
-    def arrays(self) -> tuple[Array, Array, Array | None]:
-        """x, y and weights: always the same tuple."""
-        return self.x, self.y, self.weights
-
-
-def _table(network: Network, loss: Loss, what: str, x: Any, y: Any, sample_weight: Any = None) -> _Table:
-    ops, outputs, dtype = network.ops, network.layer_sizes[-1], network.dtype
-    with np.errstate(over="ignore"):  # what overflows the type is refused below
-        inputs = network.to_inputs(x)
-        targets = to_targets(ops, loss, y, outputs=outputs, dtype=dtype)
-    _refuse_non_finite(ops, what, inputs)
-    if len(targets) != len(inputs):
-        raise ShapeError(
-            f"the {what} has {len(targets)} targets for {len(inputs)} rows; give one target a row"
-        )
-    check_targets(ops, loss, targets, outputs=outputs)
-    weights = None
-    if sample_weight is not None:
-        with np.errstate(over="ignore"):
-            weights = to_weights(ops, sample_weight, rows=len(inputs), dtype=dtype)
-            total = float(weights.sum())
-        if not bool((weights >= 0).all()) or not 0.0 < total < math.inf:
-            raise DataError(
-                "sample_weight holds a negative, NaN or infinite weight or nothing but zeros; "
-                "give finite weights of at least 0"
-            )
-    return _Table(inputs, targets, weights)
-
-
-def _refuse_non_finite(ops: Ops, what: str, x: Array) -> None:
-    finite = ops.xp.isfinite(x)
-    if bool(finite.all()):
-        return
-    row, column = (int(index) for index in np.argwhere(~ops.to_host(finite))[0])
-    raise DataError(
-        f"the {what} has {float(x[row, column])} in row {row}, column {column}, as {x.dtype}; "
-        "remove or replace values that are missing or too large"
-    )
-
-
 class _Run:
     """One call of `train`."""
 
@@ -157,9 +103,9 @@ class _Run:
         labels = targets.ndim == 1 and targets.dtype.kind in "iub"
         self.network, self.config = network, config
         self.loss = config.loss_settings(labels=labels)
-        self.table = _table(network, self.loss, "training table", x, y, sample_weight)
+        self.table = checked_table(network, self.loss, "training table", x, y, sample_weight)
         self.validation = (
-            None if validation is None else _table(network, self.loss, "validation table", *validation)
+            None if validation is None else checked_table(network, self.loss, "validation table", *validation)
         )
         self.metric = metric
         if metric is None:

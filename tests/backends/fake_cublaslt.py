@@ -82,7 +82,9 @@ class FakeCublasLt:
     """The functions of the bindings; `missing` names epilogues for which there is no algorithm."""
 
     missing: frozenset[str] = frozenset()
+    candidates: int = 1
     calls: list[str] = field(default_factory=list)
+    algorithms: list[int] = field(default_factory=list)  # the numbers of those that were run
     plans: int = 0
     objects: dict[int, Any] = field(default_factory=dict)
     preferences: list[dict[int, int]] = field(default_factory=list)
@@ -170,7 +172,9 @@ class FakeCublasLt:
         self._shapes(operation, a, b, d)
         found = Epilogue(self.objects[operation].attributes[7]).name not in self.missing
         _read(count, np.int32)[0] = int(found)
-        _read(results, self.matmul_heuristic_result_dtype, wanted)["algo"][0] = ALGORITHM
+        _read(count, np.int32)[0] *= min(self.candidates, wanted)
+        for number in range(self.candidates):
+            _read(results, self.matmul_heuristic_result_dtype, wanted)["algo"][number, 0] = ALGORITHM + number
 
     def _shapes(self, operation: int, a: int, b: int, d: int) -> tuple[bool, bool]:
         """Whether A and B are transposed; fails where the sizes of the product do not fit."""
@@ -205,7 +209,8 @@ class FakeCublasLt:
     ) -> None:
         """D = op(A) op(B) with its epilogue."""
         assert self.objects[handle] == "handle"
-        assert _read(algorithm, np.uint64)[0] == ALGORITHM
+        self.algorithms.append(int(_read(algorithm, np.uint64)[0]) - ALGORITHM)
+        assert 0 <= self.algorithms[-1] < self.candidates
         assert workspace
         assert workspace_bytes
         assert (c, c_layout) == (d, d_layout)

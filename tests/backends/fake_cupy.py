@@ -116,6 +116,7 @@ def fake_modules(machine: Machine) -> dict[str, ModuleType]:
             runtime=runtime,
             Device=Device,
             compiler=SimpleNamespace(CompileException=EmulatorError),
+            memory=SimpleNamespace(OutOfMemoryError=MemoryError),
             get_current_stream=get_current_stream,
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -100,6 +101,26 @@ def test_without_an_epilogue_kernels_step_in(missing: set[str]) -> None:
     ops = fused_ops(reference, "cuda-emulated", kernels, products(fake))
     check_layers(ops, "float32", ["relu", "gelu"], shapes=[(1, 1), (31, 4), (33, 32)])
     assert set(fake.calls) == {"DEFAULT", "RELU_BIAS", "BGRADB"} - missing
+
+
+def test_with_a_timer_the_fastest_of_a_few_candidates_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    fake = FakeCublasLt(candidates=6)
+    seconds = {0: 3.0, 1: 2.0, 2: 1.0, 3: 4.0}
+
+    def timer(work: Callable[[], None]) -> float:
+        work()
+        return seconds[fake.algorithms[-1]]
+
+    lt = LtProducts(fake, np.empty(64, np.uint8), lambda array: array.ctypes.data, lambda: 0, timer)
+    h, omega, beta, f = whole(rng, 3, 4), whole(rng, 5, 4), whole(rng, 5), np.zeros((3, 5), np.float32)
+    for _ in range(2):
+        assert lt.forward(h, omega, f, beta, "relu")
+        np.testing.assert_array_equal(f, np.maximum(h @ omega.T + beta, 0))
+    assert fake.algorithms == [0, 1, 2, 3, 2, 2]
+    plain = FakeCublasLt(candidates=6)
+    products(plain).forward(h, omega, f, beta, "relu")
+    assert plain.algorithms == [0]
 
 
 def test_no_algorithm_at_all_is_a_sentence() -> None:

@@ -140,25 +140,22 @@ BUGS = {
     "huber's other branch": Bug("loss.cu", "clipped * error - T(0.5)", "clipped * error - T(0.25)"),
     "poisson without its target": Bug("loss.cu", "return rate(f) - y;", "return rate(f);"),
     # optimizer.cu
-    "swapped moments": Bug(
-        "optimizer.cu", "m.at[i] / (maths::sqrt(v.at[i])", "v.at[i] / (maths::sqrt(m.at[i] * m.at[i])"
+    "swapped moments": Bug("optimizer.cu", "(m / (maths::sqrt(v)", "(v / (maths::sqrt(m * m)"),
+    "moments taken the wrong way round": Bug("optimizer.cu", "update, m_n, v_n);", "update, v_n, m_n);"),
+    "the state is not kept": Bug("optimizer.cu", "(store(state.from, state.pack), ...);", ""),
+    "parameters are not kept": Bug("optimizer.cu", "store(p_n + n, p);", ""),
+    "no L2 penalty": Bug("optimizer.cu", "g += penalty * p;", ""),
+    "decoupled decay the wrong way": Bug(
+        "optimizer.cu", "g += penalty * p;\n    p *= shrink;", "g += penalty * p;\n    p /= shrink;"
     ),
-    "moments stored the wrong way round": Bug(
-        "optimizer.cu",
-        "store(m_n + n, m);\n    store(v_n + n, v);",
-        "store(m_n + n, v);\n    store(v_n + n, m);",
-    ),
-    "decay after the step": Bug("optimizer.cu", "g += penalty * p;\n    p *= shrink;", "p *= shrink;"),
     "no decoupled decay": Bug("optimizer.cu", "p *= shrink;", ""),
-    "the velocity is not kept": Bug("optimizer.cu", "store(b_n + n, b);", "", 2),
-    "nesterov's step from the old velocity": Bug(
-        "optimizer.cu", "g.at[i] + momentum * b.at[i] : b.at[i]", "b.at[i] : b.at[i]"
-    ),
+    "the velocity is not decayed": Bug("optimizer.cu", "b = momentum * b +", "b = b +"),
+    "nesterov's step from the old velocity": Bug("optimizer.cu", "g + momentum * b : b", "b : b"),
     "epsilon under the root": Bug(
-        "optimizer.cu", "maths::sqrt(v.at[i]) + clock.own[0]", "maths::sqrt(v.at[i] + clock.own[0])"
+        "optimizer.cu", "maths::sqrt(v) + clock.own[0]", "maths::sqrt(v + clock.own[0])"
     ),
     "lion's sign of the gradient": Bug(
-        "optimizer.cu", "maths::sign(m.at[i] + clock.own[0] * difference)", "maths::sign(g.at[i])"
+        "optimizer.cu", "maths::sign(m + clock.own[0] * difference)", "maths::sign(g)"
     ),
     # norm.cu
     "a partial sum that nobody adds": Bug("norm.cu", "p < P; p += blockDim.x", "p < P - 1; p += blockDim.x"),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.cuda_kernels import compile_with_cupy
+from gpu_mlp.backends.cupy_device import compile_with_cupy
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.select import choose_device, device_ops, ops_of
-from gpu_mlp.errors import DeviceError
+from gpu_mlp.errors import ConfigError, DeviceError
 from gpu_mlp.network.network import Network
 from tests.backends.fake_cupy import Machine, install, no_memory_of_devices
 from tests.emulator import unavailable_reason
@@ -27,12 +27,12 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def refusal(device: Any) -> str:
+def refusal(device: Any, error: type[Exception] = DeviceError) -> str:
     """The one line it raises."""
-    with pytest.raises(DeviceError) as caught:
+    with pytest.raises(error) as caught:
         device_ops(device)
     message = str(caught.value)
-    assert isinstance(caught.value, RuntimeError)
+    assert isinstance(caught.value, RuntimeError if error is DeviceError else ValueError)
     assert "\n" not in message
     return message
 
@@ -60,7 +60,7 @@ BROKEN: dict[str, tuple[Machine | None, tuple[str, ...]]] = {
     "device", ["gpu", "", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:1:2", "tpu:0", " cpu", 0, None]
 )
 def test_an_unknown_device_is_refused_with_the_names_there_are(device: Any) -> None:
-    message = refusal(device)
+    message = refusal(device, ConfigError)
     assert repr(device) in message
     assert '"auto", "cpu", "cuda" or "cuda:N"' in message
 
@@ -199,7 +199,7 @@ def test_a_cuda_device_from_the_environment_does_not_fall_back_either(
 
 def test_an_unknown_name_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPU_MLP_DEVICE", "gpu")
-    message = refusal("auto")
+    message = refusal("auto", ConfigError)
     assert "'gpu'" in message
     assert "GPU_MLP_DEVICE" in message
 

@@ -15,7 +15,7 @@ from gpu.kernel_cases import IdleProducts, kernel_cases
 from gpu.notes import Notes
 from gpu.problems import Problem
 
-from gpu_mlp.backends import cuda_backend, cuda_kernels
+from gpu_mlp.backends import cuda_backend, cupy_device
 from gpu_mlp.backends.fused import DotProducts
 from tests.backends import fake_cupy
 from tests.backends.emulated import EmulatedPlace, emulated_ops
@@ -84,8 +84,8 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         cuda.runtime.memGetInfo = lambda: (1 << 12, 1 << 30)
         module.__dict__["get_default_memory_pool"] = MemoryPool
         module.__dict__["RawKernel"] = lambda source, name: lambda grid, block, arguments: None
-        monkeypatch.setattr(cuda_kernels, "capture_with_cupy", lambda work: work)
-        monkeypatch.setattr(cuda_kernels, "CupyPlace", lambda index: EmulatedPlace())
+        monkeypatch.setattr(cupy_device, "capture_with_cupy", lambda work: work)
+        monkeypatch.setattr(cupy_device, "CupyPlace", lambda index: EmulatedPlace())
         monkeypatch.setattr(cuda_backend, "capture_with_cupy", lambda work: work)
         yield module
 
@@ -112,7 +112,6 @@ def use_emulated_device(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
 
 def test_the_ceilings_are_measured(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "PRODUCT_SIZE", {"float32": 8, "float64": 8})
-    monkeypatch.setattr("gpu_mlp.backends.cublaslt.import_cublaslt", lambda: None)
     notes = quiet_notes()
     use_emulated_device(monkeypatch, cupy)
     ceilings.measure(notes)

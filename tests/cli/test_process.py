@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gpu_mlp
-from tests.cli.commands import Trained, everything_in, finished, start
+from tests.cli.commands import Trained, environment, everything_in, finished, start
 from tests.cli.tables import people, write_csv
 
 ENDLESS = ("train", "--demo", "digits", "--epochs", "100000", "--out", "run")
@@ -131,6 +132,28 @@ def test_ctrl_c_before_there_is_anything_to_save_writes_nothing(tmp_path: Path) 
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err == "gpu-mlp: interrupted; nothing was written\n"
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+PRESSED_WHILE_IMPORTING = """
+import os, runpy, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "cyclopts":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+runpy.run_module("gpu_mlp", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PRESSED_WHILE_IMPORTING, "info"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment()
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "gpu-mlp: interrupted; nothing was written\n"
 
 
 def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:

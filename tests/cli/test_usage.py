@@ -138,12 +138,24 @@ def raising(error: BaseException) -> Callable[..., None]:
     return fail
 
 
+def cuda_error(message: str) -> Exception:
+    """As CuPy raises it once a kernel has broken the context."""
+    return type("CUDARuntimeError", (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"})(
+        message
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
         (MemoryError("800 GB"), 1, "the computer could not go on (MemoryError: 800 GB); free some space"),
         (OSError(28, "Disc full"), 1, "the computer could not go on (OSError: [Errno 28] Disc full); free"),
+        (
+            cuda_error("cudaErrorIllegalAddress: an illegal memory access was encountered"),
+            1,
+            "the CUDA device failed (CUDARuntimeError: cudaErrorIllegalAddress: an illegal memory access was",
+        ),
         (DeviceError("no GPU\nat all"), 3, r"no GPU\nat all"),
         (DivergenceError("too fast", step=1, layer=None), 4, "too fast"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -144,6 +145,7 @@ class Function:
         shared_mem: int = 0,
         *,
         cooperative: bool | None = None,
+        blocks: tuple[int, int] | None = None,
         order: str = "random",
         seed: int = 0,
         preemption: float = 0.0,
@@ -153,10 +155,12 @@ class Function:
 
         args: NumPy arrays for pointers, NumPy scalars for values, with the bits that the kernel reads. Arrays
             made by `memory` are guarded; others are as large as the array that owns their memory.
+        blocks: number of the first block that runs, counted along x first, and how many do; all where None. For
+            sizes at which nobody can wait for all of them.
         order: how threads take turns: "forward", "reverse", "random", or whole "warps" at random.
         seed: of everything random in the launch.
         preemption: in mode "check", the chance that a thread gives way at a memory access.
-        timeout: seconds, after which the launch is ended.
+        timeout: seconds of processor time, after which the launch is ended.
 
         Raises TypeError for arguments that the kernel does not take, EmulatorError for what it does wrong.
         """
@@ -164,12 +168,20 @@ class Function:
         if order not in ORDERS:
             raise ValueError(f"the order is {order!r}; choose one of {', '.join(ORDERS)}")
         checked = self._module.mode == "check"
+        whole = math.prod(_three("grid", grid))
+        first, count = blocks or (0, whole)
+        if not 0 <= first < first + count <= whole:
+            raise ValueError(
+                f"{count} blocks from number {first} on were asked for, but the grid has {whole}"
+            )
         config = LaunchConfig(
             grid=_three("grid", grid),
             block=_three("block", block),
             dynamic_shared_bytes=int(shared_mem),
             largest_dynamic_shared_bytes=self._max_dynamic_shared,
             seed=seed + 1,
+            first_block=first,
+            block_count=count,
             preemption=preemption if checked else 0.0,
             order=ORDERS.index(order),
             cooperative=self._module.enable_cooperative_groups if cooperative is None else cooperative,

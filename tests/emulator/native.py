@@ -23,6 +23,8 @@ class LaunchConfig(ctypes.Structure):
         ("dynamic_shared_bytes", ctypes.c_uint64),
         ("largest_dynamic_shared_bytes", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
+        ("first_block", ctypes.c_uint64),
+        ("block_count", ctypes.c_uint64),
         ("preemption", ctypes.c_double),
         ("timeout_seconds", ctypes.c_double),
         ("order", ctypes.c_int),

@@ -19,7 +19,6 @@ from tests.emulator.compiler import (
     cache_folder,
     forget_unused,
     kernel_library,
-    runtime_library,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,35 +149,39 @@ def test_a_link_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         cache_folder()
 
 
-@pytest.mark.usefixtures("emulator")
-def test_processes_that_want_the_same_compile_it_once(tmp_path: Path) -> None:
-    log = tmp_path / "calls"
-    make = 'while [ "$1" != -o ]; do shift; done; sleep 0.3; echo "${2##*/}" >> "$LOG"; echo made > "$2"'
-    program(tmp_path, "g++", f'case "$1" in -dump*) echo 12.2.0; exit;; esac\n{make}')
-    code = """
+COMPILE = """
 from tests.emulator.compiler import kernel_library
 print(kernel_library("int x;", "a.cu", {}, "fast").read_text())"""
-    cache = tmp_path / "cache"
-    environment = {"PATH": f"{tmp_path}:/bin:/usr/bin", "LOG": str(log), CACHE_VARIABLE: str(cache)}
-    processes = [python("-c", code, **environment) for _ in range(3)]
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [output.strip() for output, _ in outputs] == ["made"] * 3, outputs
-    assert log.read_text().split() == [
-        "out.so",
-        "kernels.o",
-        "out.so",
-    ]  # the runtime, the kernels, both linked
-    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".lock", ".so", ".so"]
+
+
+def stand_in(folder: Path, on_kernels: str) -> dict[str, str]:
+    """The environment with a slow g++ that notes what it makes, and for kernels does this as well."""
+    make = 'while [ "$1" != -o ]; do shift; done; sleep 0.3; echo "${2##*/}" >> "$LOG"; echo made > "$2"'
+    kernels = f'case "$*" in *kernels.cpp) {on_kernels};; esac'
+    program(folder, "g++", f'case "$1" in -dump*) echo 12.2.0; exit;; esac\n{kernels}\n{make}')
+    log, cache = str(folder / "calls"), str(folder / "cache")
+    return {"PATH": f"{folder}:/bin:/usr/bin", "LOG": log, CACHE_VARIABLE: cache}
 
 
 @pytest.mark.usefixtures("emulator")
-def test_a_refused_source_leaves_nothing_behind() -> None:
-    before = {path for path in cache_folder().iterdir() if path.suffix == ".so"}
-    runtime = runtime_library()
-    with pytest.raises(EmulatorError, match="refuses the source"):
-        kernel_library("int x = unknown;", "refused.cu", {}, "fast")
-    after = {path for path in cache_folder().iterdir() if path.suffix == ".so"}
-    assert after - before <= {runtime}
+def test_processes_that_want_the_same_compile_it_once(tmp_path: Path) -> None:
+    environment = stand_in(tmp_path, ":")
+    processes = [python("-c", COMPILE, **environment) for _ in range(3)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [output.strip() for output, _ in outputs] == ["made"] * 3, outputs
+    made = (tmp_path / "calls").read_text().split()
+    assert made == ["out.so", "kernels.o", "out.so"]  # the runtime, the kernels, both linked
+    left = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
+    assert left == [".lock", ".lock", ".so", ".so"]
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_refused_source_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = stand_in(tmp_path, "echo 'a.cu:1:5: error: no x here' >&2; exit 1")
+    _, message = python("-c", COMPILE, **environment).communicate(timeout=60)
+    assert "EmulatorError: g++ refuses the source:\na.cu:1:5: error: no x here\n" in message
+    left = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
+    assert left == [".lock", ".lock", ".so"]  # the runtime
 
 
 @pytest.mark.usefixtures("emulator")

@@ -258,6 +258,21 @@ def test_static_and_dynamic_shared_memory_share_the_limit() -> None:
     kernel((1,), (1,), (out,), 64 << 10)
 
 
+def test_shared_memory_starts_as_nan() -> None:
+    """In mode "fast" too, where the read is not reported; and in each block anew."""
+    source = """
+    extern "C" __global__ void look(float* out) {
+      extern __shared__ float dynamic[];
+      __shared__ float fixed;
+      out[2 * blockIdx.x] = fixed;
+      out[2 * blockIdx.x + 1] = dynamic[0];
+      fixed = dynamic[0] = 1.0f;
+    }"""
+    out = zeros(6)
+    Module(source).get_function("look")((3,), (1,), (out,), 4)
+    assert np.isnan(out).all()
+
+
 def test_a_grid_barrier_needs_a_cooperative_launch() -> None:
     source = """
     #include <cooperative_groups.h>
@@ -355,3 +370,18 @@ def test_launches_from_other_threads() -> None:
     thread.join()
     assert seen[0] == [3] * 8
     assert "launch timed out" in seen[1]
+
+
+def test_some_blocks_of_a_grid_may_run_alone() -> None:
+    source = """
+extern "C" __global__ void number(int* out_n) { out_n[blockIdx.y * gridDim.x + blockIdx.x] = blockIdx.y; }
+"""
+    function = Module(source).get_function("number")
+    out = np.full(12, -1, np.int32)
+    function((4, 3), (1,), (out,), blocks=(6, 3))
+    np.testing.assert_array_equal(out, [-1] * 6 + [1, 1, 2] + [-1] * 3)
+    for blocks in ((11, 2), (-1, 2), (3, 0)):
+        with pytest.raises(
+            ValueError, match=r"blocks from number -?\d+ on were asked for, but the grid has 12"
+        ):
+            function((4, 3), (1,), (out,), blocks=blocks)

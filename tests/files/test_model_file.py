@@ -182,7 +182,7 @@ def raise_full(*_: Any) -> None:
 
 
 @pytest.mark.parametrize("existing", [True, False])
-@pytest.mark.parametrize(("holder", "name"), [(os, "fsync"), (Path, "replace"), (Path, "chmod")])
+@pytest.mark.parametrize(("holder", "name"), [(os, "fsync"), (Path, "replace")])
 def test_a_write_that_fails_leaves_no_temporary_file_and_the_old_one_whole(
     holder: Any, name: str, existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,13 @@ def test_folder_and_files_have_the_permissions_of_new_ones(tmp_path: Path) -> No
     assert {stat.S_IMODE((tmp_path / "run" / name).stat().st_mode) for name in names} == {0o640}
 
 
+def test_the_umask_of_the_process_is_never_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other threads create meanwhile would get its permissions."""
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask was changed"))
+    write_run(tmp_path / "run", KINDS["linear"]()[0], HISTORY, SETTINGS)
+    gpu_mlp.save(KINDS["linear"]()[0], tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     "path", ["run", "a/b/c", "a/../run", "ä ö/🐍", "x" * 255, "日" * 85, "link/run", "."]
 )

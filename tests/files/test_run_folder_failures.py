@@ -36,8 +36,7 @@ def raise_full(*_: Any, **__: Any) -> None:
 # Where the disk may be full: each part of the folder, and its last step.
 PLACES: dict[str, tuple[Any, str]] = {
     "the folder": (Path, "mkdir"),
-    "the temporary folder": (tempfile, "mkdtemp"),
-    "its permissions": (Path, "chmod"),
+    "the temporary folder": (run_folder, "temporary_path"),
     "the model": (os, "fsync"),
     "the history": (csv, "writer"),
     "the settings": (Path, "write_text"),

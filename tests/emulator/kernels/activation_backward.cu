@@ -1,4 +1,4 @@
-// dl_df = dl_dh * activation'(f) for rows x cols, and its sums over the rows: in two stages of a fixed order, or with atomics.
+// dl_df = dl_dh * activation'(f) for rows x cols, and its sums over the rows: in two stages or with atomics.
 #include "common.cuh"
 
 constexpr int TILE_COLS = 32, TILE_ROWS = 8;

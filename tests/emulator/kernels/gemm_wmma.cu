@@ -1,5 +1,5 @@
-// c = a b for a of m x k and b of k x n in bfloat16, row-major, summed in float, with nvcuda::wmma: a warp for each tile of
-// 16 x 16. m, n and k are multiples of 16.
+// c = a b for a of m x k and b of k x n in bfloat16, row-major, summed in float with nvcuda::wmma: one warp for a tile
+// of 16 x 16. m, n and k are multiples of 16.
 #include <cuda_bf16.h>
 #include <mma.h>
 

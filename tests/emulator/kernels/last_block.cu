@@ -1,4 +1,4 @@
-// The sum of x in one launch: every block takes a ticket, and the one with the last ticket adds the partial sums in order.
+// The sum of x in one launch: every block takes a ticket, and the last adds the partial sums in order.
 #include "common.cuh"
 
 extern "C" __global__ void __launch_bounds__(128)

@@ -1,7 +1,7 @@
 // y = 2 x through two buffers in shared memory: a tile of 128 is fetched with cp.async while the one before it is used.
 #include "ptx.cuh"
 
-extern "C" __global__ void __launch_bounds__(32) pipeline(const float* __restrict__ x, float* __restrict__ y, int tiles) {
+extern "C" __global__ void __launch_bounds__(32) pipeline(const float* x, float* y, int tiles) {
   __shared__ __align__(16) float buffer[2][128];
   const int thread = threadIdx.x;
   cp_async16(&buffer[0][thread * 4], x + thread * 4);

@@ -1,5 +1,5 @@
 // A barrier of all blocks made by hand, for a cooperative launch: seen[b] = sum of what every block wrote before it.
-extern "C" __global__ void spin_barrier(float* __restrict__ written, float* __restrict__ seen, unsigned* __restrict__ arrived) {
+extern "C" __global__ void spin_barrier(float* written, float* seen, unsigned* arrived) {
   if (threadIdx.x == 0) {
     written[blockIdx.x] = blockIdx.x + 1.0f;
     __threadfence();

@@ -1,4 +1,4 @@
-// Sums over tiles of a warp, tile t of them repeated t mod 5 + 1 times: the tiles of a warp do different numbers of shuffles.
+// Sums over tiles of a warp, tile t t mod 5 + 1 times: the tiles of a warp do different numbers of shuffles.
 #include <cooperative_groups.h>
 
 namespace cg = cooperative_groups;

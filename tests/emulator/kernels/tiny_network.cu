@@ -1,4 +1,4 @@
-// Many steps of gradient descent of a 2-4-7-3-2 network (tanh, linear output, mean squared error) in one launch of one block.
+// Many steps of gradient descent of a 2-4-7-3-2 network (tanh, linear output, squared error) in a launch of one block.
 // Thread t has the samples t, t + blockDim.x, ...; parameters and each warp's sum of gradients lie in shared memory.
 #include "common.cuh"
 

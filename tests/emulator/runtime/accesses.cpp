@@ -1,4 +1,4 @@
-// The check of one access: bounds, alignment, races. Called by what g++ puts around loads and stores (sanitizer_hooks.cpp).
+// The check of one access: bounds, alignment, races. sanitizer_hooks.cpp calls it for every load and store.
 #include "state.hpp"
 
 namespace cuda_emulator {

@@ -103,8 +103,8 @@ static void for_lanes(unsigned mask, Action action) {
 static void check_mask(const Location& location, const Warp& warp, unsigned mask) {
   for_lanes(mask, [&](unsigned lane) {
     if (lane >= warp.size) {
-      fail("%s: mask %08x names lane %u, which does not exist (the warp has %u threads)", text_of(location).c_str(), mask,
-           lane, warp.size);
+      fail("%s: mask %08x names lane %u, which does not exist (the warp has %u threads)", text_of(location).c_str(),
+           mask, lane, warp.size);
     }
     if (warp.threads[lane].state == State::done) {
       fail("%s: mask %08x names lane %u, which has exited", text_of(location).c_str(), mask, lane);

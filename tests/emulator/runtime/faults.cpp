@@ -7,7 +7,7 @@
 namespace cuda_emulator {
 
 constexpr size_t signal_stack_bytes = 64 << 10;
-constexpr int caught_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
+constexpr int caught_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGVTALRM};
 constexpr int caught_count = sizeof caught_signals / sizeof *caught_signals;
 
 static struct sigaction previous_actions[caught_count];
@@ -16,7 +16,7 @@ static pthread_t launching_thread;
 
 static std::string describe_fault(int signal_number, char* address, const Thread* thread) {
   char text[300];
-  if (signal_number == SIGALRM) return "launch timed out: endless loop?";
+  if (signal_number == SIGVTALRM) return "launch timed out: endless loop?";
   if (signal_number == SIGFPE) return "integer division by zero";
   if (signal_number == SIGILL) return "illegal instruction";
   if (thread && address >= thread->stack.start - page_bytes && address < thread->stack.start) {
@@ -26,8 +26,8 @@ static std::string describe_fault(int signal_number, char* address, const Thread
   if (thread) {
     const long beyond = address - (thread->block->shared + arena_bytes);
     if (beyond >= 0 && beyond < long(forbidden_bytes)) {
-      snprintf(text, sizeof text, "out-of-bounds access %ld bytes past the end of dynamic shared memory (%zu bytes)", beyond,
-               size_t(config.dynamic_shared_bytes));
+      snprintf(text, sizeof text, "out-of-bounds access %ld bytes past the end of dynamic shared memory (%zu bytes)",
+               beyond, size_t(config.dynamic_shared_bytes));
       return text;
     }
   }
@@ -41,8 +41,8 @@ static void restore_signals() {
 
 static void on_signal(int signal_number, siginfo_t* info, void* context) {
   if (!pthread_equal(pthread_self(), launching_thread)) {
-    if (signal_number == SIGALRM) {
-      pthread_kill(launching_thread, SIGALRM);  // a timer's signal goes to any thread
+    if (signal_number == SIGVTALRM) {
+      pthread_kill(launching_thread, SIGVTALRM);  // a timer's signal goes to any thread
     } else {
       restore_signals();  // another thread's fault: whoever was there before us deals with it
     }
@@ -58,11 +58,12 @@ static void on_signal(int signal_number, siginfo_t* info, void* context) {
   siglongjmp(leave_launch, 1);
 }
 
+// Of processor time, so that a busy machine ends no launch.
 static void set_timer(double seconds) {
   itimerval timer{};
   timer.it_value.tv_sec = long(seconds);
   timer.it_value.tv_usec = long((seconds - long(seconds)) * 1e6);
-  setitimer(ITIMER_REAL, &timer, nullptr);
+  setitimer(ITIMER_VIRTUAL, &timer, nullptr);
 }
 
 static void catch_signals(double timeout_seconds) {

@@ -1,8 +1,8 @@
 // Fibers: a stack for each CUDA thread, and the switch between them and the scheduler.
 #include "state.hpp"
 
-// Saves the stack pointer in *save and continues where `to` was saved. The registers that a function must preserve lie on
-// the stack; floating-point modes are the same for all.
+// Saves the stack pointer in *save and continues where `to` was saved. The registers that a function must preserve lie
+// on the stack; floating-point modes are the same for all.
 extern "C" void emulator_switch(void** save, void* to);
 asm(R"(
 .text

@@ -16,8 +16,8 @@ static std::string refusal() {
     snprintf(text, sizeof text, "dynamic shared memory of %zu bytes is over %zu, raise max_dynamic_shared_size_bytes",
              size_t(config.dynamic_shared_bytes), size_t(config.largest_dynamic_shared_bytes));
   } else if (config.cooperative && blocks > max_cooperative_blocks) {
-    snprintf(text, sizeof text, "cooperative launch of %zu blocks: more than %zu are not resident at once", size_t(blocks),
-             size_t(max_cooperative_blocks));
+    snprintf(text, sizeof text, "cooperative launch of %zu blocks: more than %zu are not resident at once",
+             size_t(blocks), size_t(max_cooperative_blocks));
   }
   return text;
 }
@@ -33,8 +33,8 @@ static void forget_accesses() {
 }
 
 static void run_grid() {
-  std::vector<uint32_t> ranks(config.blocks());
-  for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = i;
+  std::vector<uint32_t> ranks(config.block_count);
+  for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = config.first_block + i;
   if (config.order == backward) {
     std::reverse(ranks.begin(), ranks.end());
   } else if (config.order != forward) {

@@ -86,7 +86,7 @@ struct Access {
   bool is_shared;
   void* pc;
 
-  // For the end of a message: the line, which Python makes of the pc; or the collective that made the access for its lanes.
+  // Ends a message: the line, which Python makes of the pc, or the collective that made the access for its lanes.
   std::string where() const {
     char text[40];
     snprintf(text, sizeof text, "  [pc %p]", pc);
@@ -99,7 +99,8 @@ static std::string describe_place(const Access& access, const char* address) {
   return "shared memory, offset " + std::to_string(address - access.thread->block->shared);
 }
 
-[[noreturn]] static void report_race(const char* what, const Access& access, const char* address, const std::string& with) {
+[[noreturn]] static void report_race(const char* what, const Access& access, const char* address,
+                                     const std::string& with) {
   fail("data race (%s) on %s: with %s, no barrier between%s", what, describe_place(access, address).c_str(),
        with.c_str(), access.where().c_str());
 }
@@ -129,8 +130,8 @@ static void note_write(Cell& cell, const Access& access) {
   cell.reader = 0;
 }
 
-// A read takes the place of those that come before it: who is ordered after this one is ordered after them. Of unordered
-// reads in one warp the last is remembered, and of others that there were several.
+// A read takes the place of those that come before it: who is ordered after this one is ordered after them. Of
+// unordered reads in one warp the last is remembered, and of others that there were several.
 static void note_read(Cell& cell, const Access& access) {
   const Thread* thread = access.thread;
   const uint32_t rank = thread->block->rank;

@@ -1,4 +1,4 @@
-// What g++ calls in code compiled with -fsanitize=thread and -fsanitize=undefined. Neither library is linked: these are ours.
+// What g++ calls in code compiled with -fsanitize=thread and -fsanitize=undefined, in the place of their libraries.
 #include "state.hpp"
 
 using cuda_emulator::check_access;

@@ -1,4 +1,4 @@
-// Whose turn it is. Blocks run one after another, or in a cooperative launch all at once; a deadlock is told from who waits where.
+// Whose turn it is. Blocks run one after another, or in a cooperative launch at once; a deadlock tells who waits where.
 #include "state.hpp"
 
 namespace cuda_emulator {

@@ -1,7 +1,7 @@
 // The shared memory of a block: full of 0xff (NaN) at its start, with gaps between the variables that nobody may touch.
 //
-// The arena holds the static variables at its lower end. The dynamic array ends at the arena's upper end, and beyond it lies
-// memory that cannot be read or written.
+// The arena holds the static variables at its lower end. The dynamic array ends at the arena's upper end, and beyond it
+// lies memory that cannot be read or written.
 #include "state.hpp"
 
 namespace cuda_emulator {

@@ -44,6 +44,7 @@ enum Order { forward, backward, shuffled, shuffled_warps };
 struct LaunchConfig {
   unsigned grid[3], block[3];
   uint64_t dynamic_shared_bytes, largest_dynamic_shared_bytes, seed;
+  uint64_t first_block, block_count;  // of the grid, those that run
   double preemption, timeout_seconds;
   int order, cooperative, check_accesses;
 

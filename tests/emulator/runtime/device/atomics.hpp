@@ -1,4 +1,4 @@
-// Atomics. A thread gives way only where the runtime is called, so reading, changing and writing is atomic as it stands.
+// Atomics. A thread gives way only where the runtime is called, so reading, changing and writing is atomic as it is.
 #pragma once
 
 namespace cuda_emulator {
@@ -74,5 +74,6 @@ __forceinline__ unsigned atomicInc(unsigned* address, unsigned largest) {
 }
 
 __forceinline__ unsigned atomicDec(unsigned* address, unsigned largest) {
-  return cuda_emulator::atomically(address, [=](unsigned old) { return old == 0 || old > largest ? largest : old - 1; });
+  const auto change = [=](unsigned old) { return old == 0 || old > largest ? largest : old - 1; };
+  return cuda_emulator::atomically(address, change);
 }

@@ -1,4 +1,4 @@
-// CUDA's mathematical functions that <math.h> lacks. Those it has round otherwise than a GPU's, by a few units in the last place.
+// CUDA's mathematical functions that <math.h> lacks. Those that it has differ from a GPU's in the last bits.
 #pragma once
 
 template <class A, class B>
