@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gpu import stages
 from gpu.budget import Budget, Share, limit_of
-from gpu.command import Document, main, parse
+from gpu.command import Document, parse, whole
 from gpu.notes import Notes, read_json, write_json
 from gpu.stages import STAGES, Stage, run_stage, run_stages, stages_named
 
@@ -97,7 +97,7 @@ def test_what_a_process_found_is_kept_however_it_ends(
 def test_without_a_gpu_the_whole_ends_with_its_reasons(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["--stages", "ceilings", "--results", str(tmp_path), "--commit", "of this"])
+    code = whole(parse(["--stages", "ceilings", "--results", str(tmp_path), "--commit", "of this"]))
     (path,) = tmp_path.iterdir()
     document = json.loads(path.read_text())
     assert document["commit"] == "of this"
