@@ -9,7 +9,13 @@ ARGS ?=
 DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d . -f 1)
 CUDA_EXTRA := $(if $(DRIVER),$(shell [ "$(DRIVER)" -ge 580 ] 2>/dev/null && echo ,cuda13 || echo ,cuda12))
 
-.PHONY: help train test check lint types format bench kernels clean
+# The Python of `make gpu`: PYTHON_GPU, else the active one or that of .venv, whichever has CuPy.
+ifeq ($(filter gpu,$(MAKECMDGOALS)),gpu)
+HAS_CUPY = $(1) -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("cupy") is None)' 2>/dev/null
+PYTHON_GPU ?= $(shell for python in $(PYTHON) $(BIN)/python; do $(call HAS_CUPY,$$python) && echo $$python && break; done)
+endif
+
+.PHONY: help train test check lint types format bench kernels gpu clean
 
 help:
 	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
@@ -18,6 +24,7 @@ help:
 	@echo "make format  rewrite the files as 'make lint' wants them"
 	@echo "make bench   one training step on this CPU against PyTorch"
 	@echo "make kernels registers, shared memory and spills of every CUDA kernel, without a GPU"
+	@echo "make gpu     on a GPU: tests, compute-sanitizer, kernel and step benchmarks, profile (8 minutes)"
 	@echo "make clean   remove .venv and caches"
 
 train: $(VENV)/.ready-train
@@ -41,6 +48,10 @@ format: $(VENV)/.ready-test
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python bench/bench_step.py $(ARGS)
+
+# Sets up .venv only where no Python with CuPy is found.
+gpu: $(if $(PYTHON_GPU),,$(VENV)/.ready-test)
+	$(or $(PYTHON_GPU),$(BIN)/python) bench/gpu $(ARGS)
 
 kernels: $(VENV)/.ready-test
 	$(BIN)/python -m tests.cuda.resources

@@ -28,6 +28,7 @@ import numpy as np
 import gpu_mlp
 
 sys.path.insert(0, str(Path(__file__).parent))
+from contest import COMPARED_STEPS, first_difference, interval
 from stamp import stamp
 
 # The floor that the project promises for each problem.
@@ -38,13 +39,10 @@ PROBLEMS: Sequence[tuple[tuple[int, ...], int, float]] = (
     ((784, 512, 512, 10), 2048, 1.0),
 )
 LEARNING_RATE = 1e-3
-COMPARED_STEPS = 20
-LOSS_TOLERANCE = 1e-4
 SECONDS_A_BLOCK = 0.5
 PAUSE = 0.05
 UNCOUNTED_STEPS = 3
 ALLOCATION_STEPS = 100
-BOOTSTRAP_SAMPLES = 2000
 
 # Does one training step and returns the loss, without reading it.
 Step = Callable[[], Any]
@@ -110,12 +108,14 @@ def torch_step(network: gpu_mlp.Network, x: Any, labels: Any) -> Step:
 
 def compare_losses(own: Step, other: Step) -> None:
     """Exit with a message unless both compute the same losses."""
-    for number in range(1, COMPARED_STEPS + 1):
-        ours, theirs = float(own()), float(other())
-        if abs(ours - theirs) > LOSS_TOLERANCE * max(abs(theirs), 1.0):
-            sys.exit(
-                f"step {number}: gpu_mlp has loss {ours:.7f}, PyTorch {theirs:.7f}; not timed, since the work differs"
-            )
+    pairs = [(float(own()), float(other())) for _ in range(COMPARED_STEPS)]
+    ours, theirs = zip(*pairs, strict=True)
+    number = first_difference(ours, theirs)
+    if number is not None:
+        a, b = pairs[number - 1]
+        sys.exit(
+            f"step {number}: gpu_mlp has loss {a:.7f}, PyTorch {b:.7f}; not timed, since the work differs"
+        )
 
 
 def seconds_a_step(step: Step, count: int) -> float:
@@ -140,14 +140,6 @@ def peak_growth(step: Step) -> int:
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-
-
-def interval(ratios: Any) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the median."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(ratios, (BOOTSTRAP_SAMPLES, len(ratios))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def measure(sizes: tuple[int, ...], batch: int, floor: float, rounds: int) -> Row:

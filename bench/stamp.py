@@ -11,7 +11,19 @@ from typing import Any
 
 __all__ = ["stamp"]
 
-PACKAGES = ("numpy", "scipy", "numba", "torch", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "triton",
+    "jax",
+    "jaxlib",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvmath-python",
+    "nvidia-cublas",
+)
 
 
 def stamp() -> dict[str, Any]:
@@ -48,8 +60,10 @@ def _versions() -> dict[str, str]:
 
 def _blas() -> list[str]:
     """Every BLAS that is loaded, with its kernels and threads."""
-    from threadpoolctl import threadpool_info
-
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
     return [
         f"{info['internal_api']} {info['version']} ({info.get('architecture', '?')}, {info['num_threads']} threads)"
         for info in threadpool_info()
@@ -61,7 +75,10 @@ def _commit() -> str:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+        except OSError:  # no git here
+            return ""
         return done.stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD")

@@ -1,0 +1,281 @@
+"""Every kernel of `cuda/` at work through gpu_mlp's own primitives, and the fewest bytes each must move.
+
+A primitive that also multiplies matrices is handed products that do nothing, so that its kernels are timed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gpu.ceilings import scattered
+from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScratch, Ops, PhiloxBuffers
+
+__all__ = ["Case", "IdleProducts", "kernel_cases", "product_cases"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Work to be timed: the kernels it launches, the bytes read and written at least, and products' operations."""
+
+    name: str
+    kernels: tuple[str, ...]
+    work: Callable[[], None]
+    bytes: int
+    flops: int = 0
+
+
+class IdleProducts:
+    """Products that are not computed; with `adds_up` they say that they did the bias gradient too."""
+
+    captures = True
+    adds_up = False
+
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
+        """Nothing."""
+        return False
+
+    def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
+        """Nothing."""
+        return self.adds_up
+
+    def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
+        """Nothing."""
+
+
+def _bytes(*arrays: Array) -> int:
+    """Of every array once; an array that is read and written stands twice in the list."""
+    return sum(array.nbytes for array in arrays)
+
+
+def kernel_cases(
+    ops: Ops, products: IdleProducts, rows: int, width: int, dtype: str
+) -> Iterator[Callable[[], Case]]:
+    """What makes the cases of one size, one at a time: each takes its memory when it is made."""
+    for activation in ("relu", "gelu"):
+        for dropped in (False, True):
+            yield partial(_forward_case, ops, rows, width, dtype, activation, dropped)
+            yield partial(_gradient_case, ops, rows, width, dtype, products, activation, dropped)
+    yield partial(_bias_gradient_case, ops, rows, width, dtype)
+    for loss in ("squared_error", "binary_cross_entropy", "labels", "probabilities"):
+        yield partial(_loss_case, ops, rows, width, dtype, loss)
+    for optimizer in _OPTIMIZERS:
+        yield partial(_optimizer_case, ops, rows, width, dtype, optimizer)
+    yield partial(_clip_case, ops, rows, width, dtype)
+    yield partial(_gather_case, ops, rows, width, dtype)
+    yield partial(_gather_batch_case, ops, rows, width, dtype)
+    yield partial(_shares_case, ops, rows, width, dtype)
+    for clock in (_set_clock_case, _load_clock_case, _end_step_case):
+        yield partial(clock, ops, dtype)
+
+
+def _layer_scratch(ops: Ops, rows: int, width: int, dtype: str) -> LayerScratch:
+    xp = ops.xp
+    return LayerScratch(xp.empty((rows, width), dtype), xp.empty((0, width), bool), xp.ones(rows, dtype))
+
+
+def _dropout(ops: Ops, like: Array) -> Dropout:
+    """Dropout whose masks the kernels draw, without the memory in which the reference draws them."""
+    xp = ops.xp
+    none = xp.empty(0, xp.uint64)
+    philox = PhiloxBuffers(0, none, [none] * 4, [none] * 2, xp.empty((0, 4), xp.uint32))
+    return Dropout(0.3, (1, 2), 0, kept=xp.empty_like(like), multiplier=none, scratch=philox)
+
+
+def _held(ops: Ops, work: Callable[[], None]) -> Callable[[], None]:
+    """Without the tiny launch that sets the clock before each kernel that reads it."""
+
+    def run() -> None:
+        assert ops.graphs is not None
+        with ops.graphs.held_clock():
+            work()
+
+    return run
+
+
+def _forward_case(ops: Ops, rows: int, width: int, dtype: str, activation: str, dropped: bool) -> Case:
+    """relu in the memory of f, as a step runs it; gelu keeps f."""
+    xp = ops.xp
+    f = scattered(xp, (rows, width), dtype)
+    h_next = f if activation == "relu" else xp.empty_like(f)
+    beta, h = xp.zeros(width, dtype), xp.empty((rows, 1), dtype)
+    dropout = _dropout(ops, f) if dropped else None
+    scratch = LayerScratch(f, f, h)
+    omega = xp.empty((width, 1), dtype)
+
+    def work() -> None:
+        ops.layer_forward(h, omega, beta, activation, f, h_next, scratch, dropout)
+
+    moved = [beta, f, h_next] + ([] if h_next is f else [f]) + ([dropout.kept] if dropout else [])
+    kernel = "bias_activation_dropout" if dropped else "bias_activation"
+    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), _bytes(*moved))
+
+
+def _backward(ops: Ops, dl_df: Array, width: int, below: LayerBelow | None, scratch: LayerScratch) -> Any:
+    xp, dtype = ops.xp, dl_df.dtype
+    h, omega = xp.empty((len(dl_df), 1), dtype), xp.empty((width, 1), dtype)
+    dl_domega, dl_dbeta = xp.empty((width, 1), dtype), xp.empty(width, dtype)
+    return partial(ops.layer_backward, dl_df, h, omega, scratch, dl_domega, dl_dbeta, below)
+
+
+def _gradient_case(
+    ops: Ops, rows: int, width: int, dtype: str, products: IdleProducts, activation: str, dropped: bool
+) -> Case:
+    """relu in the memory of dL/df, as a step runs it."""
+    xp = ops.xp
+    x, dl_dh = scattered(xp, (rows, width), dtype), scattered(xp, (rows, width), dtype, 1)
+    dl_df = dl_dh if activation == "relu" else xp.empty_like(x)
+    dropout = _dropout(ops, x[:0]) if dropped else None
+    scratch = _layer_scratch(ops, 1, 1, dtype)
+    below = LayerBelow(x, x, activation, dl_dh, dl_df, scratch, dropout)
+    above = _backward(ops, xp.zeros((1, 1), dtype), 1, below, scratch)
+
+    def work() -> None:
+        products.adds_up = True
+        above()
+        products.adds_up = False
+
+    written_too = [dl_dh] if dropped and dl_df is not dl_dh else []
+    kernel = "activation_gradient_dropout" if dropped else "activation_gradient"
+    moved = _bytes(x, dl_dh, dl_df, *written_too)
+    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved)
+
+
+def _bias_gradient_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    dl_df = scattered(ops.xp, (rows, width), dtype)
+    scratch = _layer_scratch(ops, rows, width, dtype)
+    work = _backward(ops, dl_df, width, None, scratch)
+    return Case("column_sums", ("column_sums",), work, dl_df.nbytes + width * dl_df.itemsize)
+
+
+def _loss_case(ops: Ops, rows: int, width: int, dtype: str, what: str) -> Case:
+    xp = ops.xp
+    f, dl_df = scattered(xp, (rows, width), dtype), xp.empty((rows, width), dtype)
+    share, loss = xp.full(rows, 1 / rows, dtype), xp.empty((), dtype)
+    softmax = what in ("labels", "probabilities")
+    y = (
+        xp.arange(rows, dtype=xp.int64) % width
+        if what == "labels"
+        else xp.full((rows, width), 1 / width, dtype)
+    )
+    none = xp.empty((0, width), dtype)
+    row = xp.empty(rows, dtype)
+    scratch = LossScratch(none, none, none, row, none, none)
+    primitive = ops.softmax_cross_entropy if softmax else getattr(ops, what)
+    parameters = {"label_smoothing": 0.0} if softmax else {}
+    kernel = f"softmax_of_{what}" if softmax else "summed_loss"
+    return Case(
+        kernel if softmax else f"{kernel} {what}",
+        (kernel, "mean_loss"),
+        lambda: primitive(f, y, share, loss, dl_df, scratch, **parameters),
+        _bytes(f, y, share, row, dl_df) + _bytes(row, share, loss),
+    )
+
+
+# Kernel: primitive, number of state arrays, constants.
+_SGD = {"momentum": 0.0, "dampening": 0.0, "nesterov": 0.0}
+_RMSPROP = {"alpha": 0.99, "epsilon": 1e-8, "momentum": 0.0}
+_OPTIMIZERS: dict[str, tuple[str, int, dict[str, float]]] = {
+    "sgd": ("sgd", 0, _SGD),
+    "sgd_momentum": ("sgd", 1, _SGD | {"momentum": 0.9}),
+    "rmsprop": ("rmsprop", 1, _RMSPROP),
+    "rmsprop_momentum": ("rmsprop", 2, _RMSPROP | {"momentum": 0.9}),
+    "adagrad": ("adagrad", 1, {"learning_rate_decay": 0.0, "epsilon": 1e-10}),
+    "adam": ("adam", 2, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}),
+    "lion": ("lion", 1, {"beta1": 0.9, "beta2": 0.99}),
+}
+
+
+def _optimizer_case(ops: Ops, rows: int, width: int, dtype: str, kernel: str) -> Case:
+    primitive, states, constants = _OPTIMIZERS[kernel]
+    xp, size = ops.xp, rows * width
+    p, g = scattered(xp, (size,), dtype), scattered(xp, (size,), dtype, 1)
+    state = [xp.zeros(size, dtype) for _ in range(states)]
+    what = dict(learning_rate=1e-3, step=1, weight_decay=0.0, decoupled=0.0, **constants)
+    update = partial(getattr(ops, primitive), p, g, state, xp.empty(0, dtype), **what)
+    update()  # sets the clock
+    return Case(kernel, (kernel,), _held(ops, update), _bytes(p, p, g, *state, *state) + 64)
+
+
+def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    xp = ops.xp
+    g = scattered(xp, (rows * width,), dtype)
+    norm, coefficient, scratch = (xp.empty(shape, dtype) for shape in ((), (), g.size))
+    return Case(
+        "clip_global_norm",
+        ("squares", "clip_coefficient", "scale"),
+        lambda: ops.clip_global_norm(1e30, g, norm, coefficient, scratch),
+        _bytes(g, g, g, norm, coefficient, coefficient),
+    )
+
+
+def _index(ops: Ops, rows: int) -> Array:
+    """All rows in an order with nothing beside its neighbour."""
+    index: Array = ops.xp.arange(rows, dtype=ops.xp.int64) * 7919 % rows
+    return index
+
+
+def _gather_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
+    out = ops.xp.empty_like(table)
+    moved = _bytes(table, index, out)
+    return Case("gather_rows", ("gather_rows",), lambda: ops.gather_rows(table, index, out), moved)
+
+
+def _gather_batch_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    assert ops.graphs is not None
+    table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
+    out, position = ops.xp.empty_like(table), ops.xp.zeros((), ops.xp.int64)
+    work = partial(ops.graphs.gather_batch, table, index, position, out, rows)
+    return Case("gather_batch", ("gather_batch",), work, _bytes(table, index, position, out))
+
+
+def _shares_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    weights, total, share = (ops.xp.ones(shape, dtype) for shape in (rows, (), rows))
+    moved = _bytes(weights, total, share)
+    return Case("row_shares", ("row_shares",), lambda: ops.row_shares(weights, total, share), moved)
+
+
+def _set_clock_case(ops: Ops, dtype: str) -> Case:
+    assert ops.graphs is not None
+    return Case("set_clock", ("set_clock",), partial(ops.graphs.set_clock, [0.0] * 8), 64)
+
+
+def _load_clock_case(ops: Ops, dtype: str) -> Case:
+    assert ops.graphs is not None
+    table, position = ops.xp.zeros((16, 8)), ops.xp.zeros((), ops.xp.int64)
+    return Case("load_clock", ("load_clock",), partial(ops.graphs.load_clock, table, position), 136)
+
+
+def _end_step_case(ops: Ops, dtype: str) -> Case:
+    """The position moves on with every launch: room for all of them."""
+    assert ops.graphs is not None
+    loss, losses = ops.xp.zeros((), dtype), ops.xp.zeros(1 << 20, dtype)
+    work = partial(ops.graphs.end_step, loss, losses, ops.xp.zeros((), ops.xp.int64))
+    return Case("end_step", ("end_step",), work, 2 * loss.itemsize + 16)
+
+
+def product_cases(
+    xp: Any, products: Any, sizes: Iterable[Sequence[int]], dtype: str
+) -> Iterator[Callable[[], Case]]:
+    """The three products of layers of (batch, inputs, outputs), with the epilogues that a step asks for."""
+    for batch, inputs, outputs in sizes:
+        for which in ("forward bias", "forward bias relu", "weights and bias gradient", "below"):
+            yield partial(_product_case, xp, products, (batch, inputs, outputs), dtype, which)
+
+
+def _product_case(xp: Any, products: Any, size: tuple[int, int, int], dtype: str, which: str) -> Case:
+    batch, inputs, outputs = size
+    h, omega = scattered(xp, (batch, inputs), dtype), scattered(xp, (outputs, inputs), dtype, 1)
+    f, beta = scattered(xp, (batch, outputs), dtype, 2), xp.zeros(outputs, dtype)
+    if which.startswith("forward"):
+        activation = "relu" if which.endswith("relu") else "identity"
+        work = partial(products.forward, h, omega, f, beta, activation)
+        moved = (h, omega, f, beta)
+    elif which == "below":
+        work, moved = partial(products.below, f, omega, h), (f, omega, h, beta[:0])
+    else:
+        work, moved = partial(products.weights, f, h, omega, beta), (f, h, omega, beta)
+    return Case(f"product {which}", (), work, _bytes(*moved), 2 * batch * inputs * outputs)
