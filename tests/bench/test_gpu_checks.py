@@ -56,7 +56,7 @@ def test_a_suite_that_hangs_is_ended_and_counted(tmp_path: Path) -> None:
     )
     log = tmp_path / "log.jsonl"
     command = suite.pytest_command([str(tmp_path)])
-    assert suite.run_logged(command, suite.environment(log), tmp_path / "output.txt", 8) is None
+    assert suite.run_logged(command, suite.environment(log), tmp_path / "output.txt", 5) is None
     assert suite.count_outcomes(log)["counts"] == {"passed": 1}
 
 
