@@ -144,6 +144,16 @@ extern "C" __global__ void wait() { asm volatile("cp.async.wait_all;"); }
 
 
 @NEEDS_NVRTC
+def test_a_store_that_the_compiler_leaves_out_is_seen() -> None:
+    """As NVRTC 13.5 does with a pack of pointers that one generic lambda takes from another."""
+    source = changed("optimizer.cu", "(store(state.from, state.pack), ...);", "")
+    kernels = build_source("optimizer.cu", source, ["adam<float>"], 90).kernels
+    assert list(faults(source, kernels)) == [
+        "adam<float> has 4 loads and 1 stores of 16 bytes, but must have 4 and 3"
+    ]
+
+
+@NEEDS_NVRTC
 def test_a_kernel_that_nobody_asks_for_is_seen() -> None:
     with pytest.raises(
         CompileError, match="holds kernels that no instantiation asks for: load_clock, set_clock"
