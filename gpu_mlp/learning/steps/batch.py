@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gpu_mlp.backends.base import Array, Ops
 
@@ -15,9 +16,9 @@ class Batch:
     def __init__(self, ops: Ops, layer_sizes: Sequence[int], rows: int, dtype: str) -> None:
         xp = ops.xp
         self._ops = ops
-        self._x: Array = xp.empty((rows, layer_sizes[0]), dtype)
-        self._y: Array | None = None
-        self._weights: Array = xp.empty(rows, dtype)
+        self.x: Array = xp.empty((rows, layer_sizes[0]), dtype)
+        self.weights: Array = xp.empty(rows, dtype)
+        self._targets: dict[tuple[Any, ...], Array] = {}  # by what they are: labels, values, their type
         self._total: Array = xp.empty((), dtype)
         self._share: Array = xp.empty(rows, dtype)
         self._equal_share: Array = xp.full(rows, 1.0 / rows, dtype)
@@ -29,16 +30,22 @@ class Batch:
         self._ops.row_shares(weights, self._total, self._share)
         return self._share
 
+    def targets_like(self, y: Array) -> Array:
+        """Memory for the batch's targets, always the same for targets of one kind."""
+        kind = (*y.shape[1:], y.ndim, y.dtype)
+        if kind not in self._targets:
+            self._targets[kind] = self._ops.xp.empty((len(self.x), *y.shape[1:]), y.dtype)
+        return self._targets[kind]
+
     def gather(
         self, x: Array, y: Array, weights: Array | None, index: Array
     ) -> tuple[Array, Array, Array | None]:
         """The rows `index` of a table x (N, D_0), y (N,) or (N, O) and weights (N,)."""
         gather_rows = self._ops.gather_rows
-        if self._y is None or self._y.ndim != y.ndim:
-            self._y = self._ops.xp.empty((len(self._x), *y.shape[1:]), y.dtype)
-        gather_rows(x, index, self._x)
-        gather_rows(y, index, self._y)
+        targets = self.targets_like(y)
+        gather_rows(x, index, self.x)
+        gather_rows(y, index, targets)
         if weights is None:
-            return self._x, self._y, None
-        gather_rows(weights, index, self._weights)
-        return self._x, self._y, self._weights
+            return self.x, targets, None
+        gather_rows(weights, index, self.weights)
+        return self.x, targets, self.weights

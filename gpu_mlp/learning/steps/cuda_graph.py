@@ -17,6 +17,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array, Captured, Graphs
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
+from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
@@ -43,6 +44,7 @@ class GraphStep:
         rows: int,
         *,
         graphs: Graphs,
+        batch: Batch,
         dropout: float,
         seed: int,
     ) -> None:
@@ -50,18 +52,14 @@ class GraphStep:
         self.network = network
         self._graphs = graphs
         self._rows = rows
+        self._batch = batch
         self._step = LayerwiseStep(network, loss, gradients, rows, dropout=dropout, seed=seed)
         self.loss = self._step.loss
-        self._x: Array = xp.empty((rows, network.layer_sizes[0]), dtype)
-        self._y: Array | None = None
-        self._weights: Array = xp.empty(rows, dtype)
-        self._total: Array = xp.empty((), dtype)
         self._share: Array = xp.empty(rows, dtype)
-        self._equal_share: Array = xp.full(rows, 1.0 / rows, dtype)
         self._position: Array = xp.zeros((), np.int64)
         # By what is captured: its graph, or None after it ran once; and whom a graph keeps alive.
         self._captured: dict[Hashable, Captured | None] = {}
-        self._tables: list[Any] = []
+        self._tables: dict[int, Any] = {}
         self._reserve(0)
 
     def _reserve(self, steps: int) -> None:
@@ -82,10 +80,10 @@ class GraphStep:
         clip: Callable[[Array], None] | None,
     ) -> None:
         """The whole step on a batch from anywhere, which is copied into the step's own memory."""
-        own_y = self._targets(y)
-        self._x[...], own_y[...], self._share[...] = x, y, share
-        optimizer.begin_step()
+        own_y = self._batch.targets_like(y)
+        self._batch.x[...], own_y[...], self._share[...] = x, y, share
         self._graphs.set_clock(self._clock_rows(optimizer, [learning_rate])[0])
+        optimizer.begin_step()
         self._replay(
             ("batch", own_y.ndim, own_y.dtype), lambda: self._compute(own_y, self._share, optimizer, clip)
         )
@@ -107,38 +105,28 @@ class GraphStep:
         steps = len(learning_rates)
         if steps > len(self._losses):
             self._reserve(steps)
-        if not any(known is table for known in self._tables):
-            self._tables.append(table)  # an id is a table's own as long as it lives
-        own_y = self._targets(table[1])
-        to_device = self.network.ops.to_device
-        optimizer.step += 1
-        self._table[:steps] = to_device(np.array(self._clock_rows(optimizer, learning_rates)))
-        optimizer.step -= 1
+        self._tables[id(table)] = table  # an id is a table's own as long as it lives
+        clocks = np.array(self._clock_rows(optimizer, learning_rates))
+        self._table[:steps] = self.network.ops.to_device(clocks)
         self._order[: order.size] = order
         self._position.fill(0)
         done = 0
         while done < steps:
             count = STEPS_A_LAUNCH if steps - done >= STEPS_A_LAUNCH else 1
             optimizer.step += count
-            work = partial(self._epoch_steps, count, table, own_y, optimizer, clip)
+            work = partial(self._epoch_steps, count, table, optimizer, clip)
             self._replay((count, id(table)), work)
             done += count
             after(done)
         losses[...] = self._losses[:steps]
 
     def _clock_rows(self, optimizer: OptimizerState, learning_rates: Sequence[float]) -> list[list[float]]:
-        """The clocks of the steps from the optimizer's current one on."""
+        """The clocks of the optimizer's next steps."""
         primitive, constants = optimizer.optimizer.primitive, optimizer.optimizer.constants()
         return [
-            self._graphs.clock_row(primitive, rate, optimizer.step + i, **constants)
-            for i, rate in enumerate(learning_rates)
+            self._graphs.clock_row(primitive, rate, step, **constants)
+            for step, rate in enumerate(learning_rates, optimizer.step + 1)
         ]
-
-    def _targets(self, y: Array) -> Array:
-        """Memory for the targets of a batch like those."""
-        if self._y is None or self._y.ndim != y.ndim or self._y.dtype != y.dtype:
-            self._y = self.network.ops.xp.empty((self._rows, *y.shape[1:]), y.dtype)
-        return self._y
 
     def _replay(self, key: Hashable, work: Callable[[], None]) -> None:
         """Do the work: as plain launches the first time, and from then on as a graph."""
@@ -167,20 +155,18 @@ class GraphStep:
         self,
         count: int,
         table: tuple[Array, Array, Array | None],
-        own_y: Array,
         optimizer: OptimizerState,
         clip: Callable[[Array], None] | None,
     ) -> None:
-        graphs, (x, y, weights) = self._graphs, table
+        graphs, batch, (x, y, weights) = self._graphs, self._batch, table
+        own_y = batch.targets_like(y)
+        own_weights = None if weights is None else batch.weights
         for _ in range(count):
             graphs.load_clock(self._table, self._position)
-            graphs.gather_batch(x, self._order, self._position, self._x, self._rows)
-            graphs.gather_batch(y, self._order, self._position, own_y, self._rows)
-            share = self._equal_share
-            if weights is not None:
-                graphs.gather_batch(weights, self._order, self._position, self._weights, self._rows)
-                self.network.ops.row_shares(self._weights, self._total, self._share)
-                share = self._share
+            for rows, out in ((x, batch.x), (y, own_y), (weights, own_weights)):
+                if rows is not None and out is not None:
+                    graphs.gather_batch(rows, self._order, self._position, out, self._rows)
+            share = batch.shares(own_weights)
             self._compute(own_y, share, optimizer, clip)
             graphs.end_step(self.loss, self._losses, self._position)
 
@@ -189,7 +175,7 @@ class GraphStep:
     ) -> None:
         """Gradients, clipping and update of the optimizer's current step."""
         step, gradients = self._step, self._step.gradients.flat
-        step.compute_gradients(self._x, y, share, optimizer.step)
+        step.compute_gradients(self._batch.x, y, share, optimizer.step)
         if clip is not None:
             clip(gradients)
         optimizer.update_range(gradients, 0.0, 0, gradients.size)  # the learning rate is the clock's

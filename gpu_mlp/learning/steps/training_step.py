@@ -149,7 +149,8 @@ class TrainingStep:
         batch = Batch(network.ops, network.layer_sizes, rows, network.dtype)
         what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
         if (graphs := network.ops.graphs) is not None:
-            return batch, GraphStep(network, self.loss, self._gradients, rows, graphs=graphs, **what)
+            what |= {"graphs": graphs, "batch": batch}
+            return batch, GraphStep(network, self.loss, self._gradients, rows, **what)
         if threads > 1:
             return batch, ThreadedStep(network, self.loss, self._gradients, rows, threads=threads, **what)
         return batch, LayerwiseStep(network, self.loss, self._gradients, rows, **what)

@@ -139,6 +139,21 @@ def test_targets_of_another_kind_get_a_graph_of_their_own(graphs: Counting) -> N
     assert step.optimizer.step == 6
 
 
+def alternating(device: str) -> list[float]:
+    """Losses of labels and of probabilities in turn, other ones each time."""
+    net = Network((5, 3), seed=1, device=device)
+    step = TrainingStep(net, loss="softmax_cross_entropy", optimizer=Adam(1e-2), batch_size=8)
+    losses = []
+    for number in range(5):
+        x, y, _ = table(8, seed=number)
+        losses += [float(step(x, y)), float(step(x, np.eye(3, dtype=np.float32)[2 - y]))]
+    return losses
+
+
+def test_targets_of_two_kinds_in_turn_are_each_read_where_they_were_written(graphs: Counting) -> None:
+    np.testing.assert_allclose(alternating("cuda"), alternating("cpu"), rtol=2e-5)
+
+
 def test_a_longer_epoch_and_another_table_are_captured_anew(graphs: Counting) -> None:
     net = Network((5, 3), device="cuda", seed=1)
     cpu = Network((5, 3), device="cpu", seed=1)
