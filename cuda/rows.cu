@@ -5,12 +5,26 @@
 
 // out_bd = rows_nd[index_b]. Grid: x over packs of columns, y over rows; any size.
 template <class T>
-__global__ void __launch_bounds__(256, 1)
-    gather_rows(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
+__device__ void gather(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
   for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
     constexpr int COUNT = decltype(count)::value;
     for_each_row(B, [&](long long b) { store(out_bd + b * D + d, load<COUNT>(rows_nd + index_b[b] * D + d)); });
   });
+}
+
+// The rows of any index.
+template <class T>
+__global__ void __launch_bounds__(256, 1)
+    gather_rows(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
+  gather(rows_nd, index_b, out_bd, B, D);
+}
+
+// The mini-batch number `position` of an epoch of batches of `batch` rows: index_b = order_s[position batch + b].
+template <class T>
+__global__ void __launch_bounds__(256, 1)
+    gather_batch(const T* rows_nd, const long long* order_s, const long long* position, T* out_bd, long long batch,
+                 long long B, int D) {
+  gather(rows_nd, order_s + *position * batch, out_bd, B, D);
 }
 
 // s_b = w_b / sum(w), all 0 where the weights sum to 0 (`smallest` is the least normal number). One block.
@@ -26,17 +40,6 @@ __global__ void __launch_bounds__(1024, 1) row_shares(const T* weights_b, T* tot
 // clock_c = table_sc[position], the numbers of this step of an epoch. One thread.
 extern "C" __global__ void load_clock(const double* table_sc, const long long* position, double* clock_c, long long C) {
   for (long long c = 0; c < C; ++c) clock_c[c] = table_sc[*position * C + c];
-}
-
-// out_bd = rows_nd[order_s[position batch + b]]: the mini-batch number `position` of an epoch of batches of `batch` rows.
-template <class T>
-__global__ void __launch_bounds__(256, 1) gather_batch(const T* rows_nd, const long long* order_s, const long long* position,
-                                                   T* out_bd, long long batch, long long B, int D) {
-  const long long* index_b = order_s + *position * batch;
-  for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
-    constexpr int COUNT = decltype(count)::value;
-    for_each_row(B, [&](long long b) { store(out_bd + b * D + d, load<COUNT>(rows_nd + index_b[b] * D + d)); });
-  });
 }
 
 // losses_s[position] = loss, and on to the next step. One thread.

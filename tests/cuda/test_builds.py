@@ -28,6 +28,8 @@ def _packs(body: str) -> tuple[int, int]:
     if "update_each(" in body:
         parameters = body.partition(")")[0]
         return len(re.findall(r"T\* ", parameters)), len(re.findall(r"(?<!const )T\* ", parameters))
+    if "  gather(" in body:
+        return 1, 1
     return body.count("load<COUNT>("), body.count("store(")
 
 
@@ -69,6 +71,8 @@ def test_every_kernel_of_every_file_is_instantiated() -> None:
 
 def test_packs_are_counted() -> None:
     assert packs_of(kernel_source("optimizer.cu"))["adam"] == (4, 3)
+    assert packs_of(kernel_source("rows.cu"))["gather_rows"] == (1, 1)
+    assert packs_of(kernel_source("rows.cu"))["gather_batch"] == (1, 1)
     assert packs_of(kernel_source("norm.cu")) == {
         "squares": (1, 0),
         "clip_coefficient": (0, 0),

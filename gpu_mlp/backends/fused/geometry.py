@@ -5,12 +5,24 @@ from __future__ import annotations
 from functools import cache
 from typing import TypeAlias
 
-__all__ = ["FLAT_BLOCK", "Geometry", "by_columns", "by_elements", "column_sums", "packed", "power_of_two"]
+__all__ = [
+    "FLAT_BLOCK",
+    "THREADS",
+    "Geometry",
+    "by_columns",
+    "by_elements",
+    "by_groups",
+    "column_sums",
+    "one_block",
+    "packed",
+    "power_of_two",
+]
 
 # Grid and block of a launch.
 Geometry: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
 THREADS = 256
+LARGEST_BLOCK = 1024
 FLAT_BLOCK = (THREADS,)
 # Blocks of 256 threads that a multiprocessor holds at once.
 BLOCKS_A_MULTIPROCESSOR = 8
@@ -38,19 +50,31 @@ def by_elements(size: int, pack: int, multiprocessors: int) -> Geometry:
 def by_columns(rows: int, width: int, pack: int, multiprocessors: int) -> Geometry:
     """For `for_each_column` and `for_each_row`: x over packs of columns, y over rows."""
     packs = width // pack if width % pack == 0 else width
-    rows = max(rows, 1)
-    x = power_of_two(packs, THREADS)
-    y = THREADS // x
-    grid_x = -(-packs // x)
-    most = max(1, BLOCKS_A_MULTIPROCESSOR * multiprocessors // grid_x)
-    return (grid_x, min(-(-rows // y), most)), (x, y)
+    grid_x, most, (x, y) = _over_columns(packs, THREADS, multiprocessors)
+    return (grid_x, min(-(-max(rows, 1) // y), most)), (x, y)
 
 
 @cache
 def column_sums(rows: int, width: int, multiprocessors: int) -> Geometry:
     """For the first of the two launches of `column_sums`: grid (columns, parts), at most one part for a row."""
-    x = power_of_two(width, 32)
-    y = THREADS // x
-    grid_x = -(-width // x)
-    most = max(1, BLOCKS_A_MULTIPROCESSOR * multiprocessors // grid_x)
+    grid_x, most, (x, y) = _over_columns(width, 32, multiprocessors)
     return (grid_x, max(1, min(rows // (y * ROWS_A_THREAD), most))), (x, y)
+
+
+def _over_columns(columns: int, widest: int, multiprocessors: int) -> tuple[int, int, tuple[int, int]]:
+    """Blocks over the columns, the most that are of use over the rows, and the block, at most `widest` across."""
+    x = power_of_two(columns, widest)
+    grid_x = -(-columns // x)
+    return grid_x, max(1, BLOCKS_A_MULTIPROCESSOR * multiprocessors // grid_x), (x, THREADS // x)
+
+
+@cache
+def by_groups(rows: int, group: int, multiprocessors: int) -> Geometry:
+    """For rows that have `group` threads each, a power of 2 up to a whole block."""
+    blocks = -(-rows * group // THREADS)
+    return (min(blocks, BLOCKS_A_MULTIPROCESSOR * multiprocessors),), FLAT_BLOCK
+
+
+def one_block(size: int) -> Geometry:
+    """For a sum over `size` elements by one block of whole warps."""
+    return (1,), (max(32, power_of_two(size, LARGEST_BLOCK)),)

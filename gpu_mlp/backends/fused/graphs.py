@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from gpu_mlp.backends.base import Array, Captured
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
-from gpu_mlp.backends.fused.geometry import by_columns, packed
 from gpu_mlp.backends.fused.optimizers import clock_row
+from gpu_mlp.backends.fused.rows import launch_gather
 
 __all__ = ["INSTANTIATIONS", "FusedGraphs"]
 
@@ -58,11 +58,7 @@ class FusedGraphs:
 
     def gather_batch(self, rows: Array, order: Array, position: Array, out: Array, batch: int) -> None:
         """out_b = rows[order[position batch + b]]: rows (N, D) or (N,), order (S batch,), out (B, D) or (B,)."""
-        if rows.ndim == 1:
-            rows, out = rows[:, None], out[:, None]
-        geometry = by_columns(*out.shape, packed(out.itemsize), self._kernels.multiprocessors)
-        kernel = self._kernels.get("rows.cu", f"gather_batch<{c_type(rows)}>")
-        kernel(*geometry, rows, order, position, out, batch)
+        launch_gather(self._kernels, "gather_batch", rows, (order, position), out, batch)
 
     def end_step(self, loss: Array, losses: Array, position: Array) -> None:
         """losses[position] = loss, position + 1."""

@@ -57,7 +57,7 @@ class FusedLayers:
         if dropout is None:
             self._kernel("bias_activation", f, activation)(*geometry, beta, f, h_next)
             return
-        stream = self._stream(dropout, f)
+        stream = self._stream(dropout)
         self._kernel("bias_activation_dropout", f, activation)(
             *geometry, beta, f, h_next, dropout.kept, *stream
         )
@@ -85,7 +85,7 @@ class FusedLayers:
             kernel = self._kernel("activation_gradient", x, below.activation)
             kernel(*geometry, x, below.dl_dh, below.dl_df)
             return
-        stream = self._stream(below.dropout, x)
+        stream = self._stream(below.dropout)
         kernel = self._kernel("activation_gradient_dropout", x, below.activation)
         kernel(*geometry, x, below.dl_dh, below.dl_df, *stream)
 
@@ -102,7 +102,7 @@ class FusedLayers:
     def _kernel(self, name: str, like: Array, activation: str) -> Any:
         return self._kernels.get("activation.cu", f"{name}<{c_type(like)}, activation::{activation}>")
 
-    def _stream(self, dropout: Dropout, like: Array) -> tuple[Any, ...]:
+    def _stream(self, dropout: Dropout) -> tuple[Any, ...]:
         """The arguments that decide the mask: clock, key, layer, threshold, first number, scale."""
         self._clock.set(dropout.step)
         threshold = round(dropout.rate * 2**32)

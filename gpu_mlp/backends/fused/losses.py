@@ -7,20 +7,13 @@ from functools import partial
 
 from gpu_mlp.backends.base import LOSS_NAMES, Array, LossPrimitive, LossScratch
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
-from gpu_mlp.backends.fused.geometry import (
-    BLOCKS_A_MULTIPROCESSOR,
-    FLAT_BLOCK,
-    THREADS,
-    Geometry,
-    power_of_two,
-)
+from gpu_mlp.backends.fused.geometry import THREADS, by_groups, one_block, power_of_two
 
 __all__ = ["INSTANTIATIONS", "fused_loss"]
 
 SUMMED = tuple(name for name in LOSS_NAMES if name != "softmax_cross_entropy")
 # A row of more outputs has a block to itself.
 WIDEST_FOR_A_GROUP = 1024
-MEAN_THREADS = 1024
 
 INSTANTIATIONS = {
     "loss.cu": (
@@ -71,16 +64,9 @@ def _loss(
     """The one constant of a loss, if it has one, is a Huber delta, a quantile or a label smoothing."""
     rows, outputs = f.shape
     (constant,) = parameters.values() or (0.0,)
-    geometry, group, wide = _rows(rows, outputs, kernels.multiprocessors)
-    kernel = kernels.get("loss.cu", name(c_type(f), "true" if wide else "false", y))
-    kernel(*geometry, f, y, share, scratch.row_sum, dl_df, constant, group)
-    threads = max(32, power_of_two(rows, MEAN_THREADS))
-    kernels.get("loss.cu", f"mean_loss<{c_type(f)}>")((1,), (threads,), scratch.row_sum, share, loss)
-
-
-def _rows(rows: int, outputs: int, multiprocessors: int) -> tuple[Geometry, int, bool]:
-    """Grid and block, the threads of a row, and whether those are a whole block."""
     wide = outputs > WIDEST_FOR_A_GROUP
     group = THREADS if wide else power_of_two(outputs, 32)
-    blocks = min(-(-rows * group // THREADS), BLOCKS_A_MULTIPROCESSOR * multiprocessors)
-    return ((blocks,), FLAT_BLOCK), group, wide
+    kernel = kernels.get("loss.cu", name(c_type(f), "true" if wide else "false", y))
+    geometry = by_groups(rows, group, kernels.multiprocessors)
+    kernel(*geometry, f, y, share, scratch.row_sum, dl_df, constant, group)
+    kernels.get("loss.cu", f"mean_loss<{c_type(f)}>")(*one_block(rows), scratch.row_sum, share, loss)

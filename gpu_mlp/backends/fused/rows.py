@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gpu_mlp.backends.base import Array
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
-from gpu_mlp.backends.fused.geometry import by_columns, packed, power_of_two
+from gpu_mlp.backends.fused.geometry import by_columns, one_block, packed
 
-__all__ = ["INSTANTIATIONS", "gather_rows", "row_shares"]
-
-SHARE_THREADS = 1024
+__all__ = ["INSTANTIATIONS", "gather_rows", "launch_gather", "row_shares"]
 
 INSTANTIATIONS = {
     "rows.cu": (
@@ -22,16 +22,21 @@ INSTANTIATIONS = {
 
 def gather_rows(kernels: KernelLibrary, rows: Array, index: Array, out: Array) -> None:
     """out_b = rows[index_b]: rows (N, D) or (N,), index (B,), out (B, D) or (B,)."""
+    launch_gather(kernels, "gather_rows", rows, (index,), out)
+
+
+def launch_gather(
+    kernels: KernelLibrary, name: str, rows: Array, where: Sequence[Array], out: Array, *more: int
+) -> None:
+    """A kernel that gathers rows (N, D) or (N,) into out (B, D) or (B,), told by the arrays `where`."""
     if rows.ndim == 1:
         rows, out = rows[:, None], out[:, None]
     geometry = by_columns(*out.shape, packed(out.itemsize), kernels.multiprocessors)
-    kernels.get("rows.cu", f"gather_rows<{c_type(rows)}>")(*geometry, rows, index, out)
+    kernels.get("rows.cu", f"{name}<{c_type(rows)}>")(*geometry, rows, *where, out, *more)
 
 
 def row_shares(kernels: KernelLibrary, weights: Array, total: Array, share: Array) -> None:
     """s_b = w_b / sum(w), all 0 where the weights sum to 0."""
-    threads = max(32, power_of_two(weights.size, SHARE_THREADS))
+    kernel = kernels.get("rows.cu", f"row_shares<{c_type(weights)}>")
     smallest = float(np.finfo(share.dtype).tiny)
-    kernels.get("rows.cu", f"row_shares<{c_type(weights)}>")(
-        (1,), (threads,), weights, total, share, smallest
-    )
+    kernel(*one_block(weights.size), weights, total, share, smallest)
