@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.private_folder import private_folder
 
 __all__ = [
     "CACHE_VARIABLE",
@@ -150,24 +151,8 @@ def _digest(library: Path) -> str:
 
 
 def _cache_folder() -> Path:
-    """Where answers are kept: a folder that its owner alone can use, made where it is missing."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen).absolute() if chosen else home / "gpu_mlp" / "nvrtc"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise CompileError(
-            f"{folder} cannot be made ({error.strerror}); name another folder in {CACHE_VARIABLE}"
-        ) from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise CompileError(
-            f"{folder} must be a folder that you alone can use (mode 700); "
-            f"repair it or name another in {CACHE_VARIABLE}"
-        )
-    return folder
+    """Where answers are kept."""
+    return private_folder("nvrtc", CACHE_VARIABLE, CompileError)
 
 
 def _keep(path: Path, answer: str) -> None:

@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.emulator.errors import EmulatorError
+from tests.private_folder import private_folder
 
 __all__ = [
     "CACHE_VARIABLE",
@@ -111,28 +111,9 @@ def _compiler() -> tuple[str, tuple[int, ...]]:
 
 
 def cache_folder() -> Path:
-    """Where the shared objects lie: a folder that its owner alone can write to, made where it is missing.
-
-    Raises EmulatorError where it cannot be made, or where somebody else could have put a shared object there.
-    """
-    chosen = os.environ.get(CACHE_VARIABLE)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen).absolute() if chosen else home / "gpu_mlp" / "emulator"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise EmulatorError(
-            f"{folder} cannot be made ({error.strerror}); name another folder in {CACHE_VARIABLE}"
-        ) from None
-    private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-    if not private:
-        raise EmulatorError(
-            f"{folder} must be a folder that you alone can use (mode 700), because what lies there is executed; "
-            f"repair it or name another in {CACHE_VARIABLE}"
-        )
-    return folder
+    """Where the shared objects lie. Raises EmulatorError where it cannot be made or is not its owner's alone."""
+    because = ", because what lies there is executed"
+    return private_folder("emulator", CACHE_VARIABLE, EmulatorError, because)
 
 
 def address_sanitizer_is_loaded() -> bool:
