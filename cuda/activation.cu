@@ -4,16 +4,18 @@
 //   dL/df_bo = a'[f_bo] dL/dh_bo                     activation_gradient
 //
 // and with dropout, mask m_bo in {0, scale}: kept_bo = m_bo h_bo, and dL/dh_bo = m_bo dL/dkept_bo first. The mask is drawn
-// again where it is needed and never stored.
+// again where it is needed and never stored. A half type is rounded where it is stored, and h is that of the rounded f.
 //
 // Grid: x over packs of columns, y over rows; any size.
 #include "activations.cuh"
+#include "halves.cuh"
 #include "packs.cuh"
 #include "philox.cuh"
 
 // f_bo and h_bo may be the same memory, which then holds h.
 template <class T, class A>
 __global__ void __launch_bounds__(256, 1) bias_activation(const T* beta_o, T* f_bo, T* h_bo, long long B, int O) {
+  using C = Compute<T>;
   for_each_column<T>(O, aligned(beta_o, f_bo, h_bo), [&](auto count, int o) {
     constexpr int COUNT = decltype(count)::value;
     const Pack<T, COUNT> beta = load<COUNT>(beta_o + o);
@@ -22,8 +24,8 @@ __global__ void __launch_bounds__(256, 1) bias_activation(const T* beta_o, T* f_
       Pack<T, COUNT> f = load<COUNT>(f_bo + n), h;
 #pragma unroll
       for (int i = 0; i < COUNT; ++i) {
-        f.at[i] += beta.at[i];
-        h.at[i] = A::value(f.at[i]);
+        f.at[i] = T(C(f.at[i]) + C(beta.at[i]));
+        h.at[i] = T(A::value(C(f.at[i])));
       }
       if (f_bo != h_bo) store(f_bo + n, f);
       store(h_bo + n, h);
@@ -35,7 +37,8 @@ __global__ void __launch_bounds__(256, 1) bias_activation(const T* beta_o, T* f_
 template <class T, class A>
 __global__ void __launch_bounds__(256, 1) bias_activation_dropout(
     const T* beta_o, T* f_bo, T* h_bo, T* kept_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
-    unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
+    unsigned long long threshold, unsigned long long first, double scale, long long B, int O) {
+  using C = Compute<T>;
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};
   for_each_column<T>(O, aligned(beta_o, f_bo, h_bo, kept_bo), [&](auto count, int o) {
     constexpr int COUNT = decltype(count)::value;
@@ -47,9 +50,9 @@ __global__ void __launch_bounds__(256, 1) bias_activation_dropout(
       draw_kept(stream, n, is_kept);
 #pragma unroll
       for (int i = 0; i < COUNT; ++i) {
-        f.at[i] += beta.at[i];
-        h.at[i] = A::value(f.at[i]);
-        kept.at[i] = h.at[i] * (is_kept[i] ? scale : T(0));
+        f.at[i] = T(C(f.at[i]) + C(beta.at[i]));
+        h.at[i] = T(A::value(C(f.at[i])));
+        kept.at[i] = T(C(h.at[i]) * (is_kept[i] ? C(scale) : C(0)));
       }
       if (f_bo != h_bo) store(f_bo + n, f);
       store(h_bo + n, h);
@@ -62,12 +65,13 @@ __global__ void __launch_bounds__(256, 1) bias_activation_dropout(
 template <class T, class A>
 __global__ void __launch_bounds__(256, 1)
     activation_gradient(const T* x_bo, const T* dl_dh_bo, T* dl_df_bo, long long B, int O) {
+  using C = Compute<T>;
   for_each<T>(B * O, aligned(x_bo, dl_dh_bo, dl_df_bo), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
     const Pack<T, COUNT> x = load<COUNT>(x_bo + n), dl_dh = load<COUNT>(dl_dh_bo + n);
     Pack<T, COUNT> dl_df;
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) dl_df.at[i] = A::gradient(x.at[i]) * dl_dh.at[i];
+    for (int i = 0; i < COUNT; ++i) dl_df.at[i] = T(A::gradient(C(x.at[i])) * C(dl_dh.at[i]));
     store(dl_df_bo + n, dl_df);
   });
 }
@@ -76,7 +80,8 @@ __global__ void __launch_bounds__(256, 1)
 template <class T, class A>
 __global__ void __launch_bounds__(256, 1) activation_gradient_dropout(
     const T* x_bo, T* dl_dh_bo, T* dl_df_bo, const double* clock_c, unsigned key0, unsigned key1, unsigned layer,
-    unsigned long long threshold, unsigned long long first, T scale, long long B, int O) {
+    unsigned long long threshold, unsigned long long first, double scale, long long B, int O) {
+  using C = Compute<T>;
   const DropoutStream stream{key0, key1, (unsigned)(long long)clock_c[0], layer, threshold, first};
   for_each<T>(B * O, aligned(x_bo, dl_dh_bo, dl_df_bo), [&](auto count, long long n) {
     constexpr int COUNT = decltype(count)::value;
@@ -86,8 +91,9 @@ __global__ void __launch_bounds__(256, 1) activation_gradient_dropout(
     draw_kept(stream, n, is_kept);
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
-      dl_dh.at[i] *= is_kept[i] ? scale : T(0);
-      dl_df.at[i] = A::gradient(x.at[i]) * dl_dh.at[i];
+      const C masked = C(dl_dh.at[i]) * (is_kept[i] ? C(scale) : C(0));
+      dl_dh.at[i] = T(masked);
+      dl_df.at[i] = T(A::gradient(C(x.at[i])) * masked);
     }
     if (dl_dh_bo != dl_df_bo) store(dl_dh_bo + n, dl_dh);
     store(dl_df_bo + n, dl_df);

@@ -25,17 +25,21 @@ __device__ inline uint4 philox(const DropoutStream& stream, unsigned long long b
   return make_uint4(c0, c1, c2, c3);
 }
 
-// kept[i] says whether unit n + i is kept. n is a multiple of COUNT, so that a pack lies within one block of numbers.
+// kept[i] says whether unit n + i is kept. n is a multiple of COUNT, and so is stream.first of 4: a pack of up to 4
+// lies within one block of numbers, a larger one takes whole blocks.
 template <int COUNT>
 __device__ void draw_kept(const DropoutStream& stream, long long n, bool (&kept)[COUNT]) {
-  static_assert(COUNT <= 4, "a block holds four numbers");
+  static_assert(COUNT <= 4 || COUNT % 4 == 0, "a block holds four numbers");
   const unsigned long long number = stream.first + n;
-  const uint4 numbers = philox(stream, number / 4);
-  const unsigned lanes[4] = {numbers.x, numbers.y, numbers.z, numbers.w};
 #pragma unroll
-  for (int i = 0; i < COUNT; ++i) {
-    const unsigned lane = COUNT == 4 ? i : (unsigned)(number % 4) + i;
-    const unsigned drawn = lane == 0 ? lanes[0] : lane == 1 ? lanes[1] : lane == 2 ? lanes[2] : lanes[3];
-    kept[i] = drawn >= stream.threshold;
+  for (int block = 0; block < COUNT; block += 4) {
+    const uint4 numbers = philox(stream, (number + block) / 4);
+    const unsigned lanes[4] = {numbers.x, numbers.y, numbers.z, numbers.w};
+#pragma unroll
+    for (int i = block; i < COUNT && i < block + 4; ++i) {
+      const unsigned lane = COUNT >= 4 ? i - block : (unsigned)(number % 4) + i;
+      const unsigned drawn = lane == 0 ? lanes[0] : lane == 1 ? lanes[1] : lane == 2 ? lanes[2] : lanes[3];
+      kept[i] = drawn >= stream.threshold;
+    }
   }
 }

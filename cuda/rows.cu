@@ -1,28 +1,40 @@
 // What prepares a mini-batch, and the clock that tells every kernel which step it is.
+#include "halves.cuh"
 #include "maths.cuh"
 #include "packs.cuh"
 #include "sums.cuh"
 
+// The values in another type.
+template <class To, class From, int COUNT>
+__device__ Pack<To, COUNT> cast(const Pack<From, COUNT>& from) {
+  Pack<To, COUNT> to;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) to.at[i] = To(from.at[i]);
+  return to;
+}
+
 // out_bd = rows_nd[index_b]. Grid: x over packs of columns, y over rows; any size.
-template <class T>
-__device__ void gather(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
+template <class T, class To>
+__device__ void gather(const T* rows_nd, const long long* index_b, To* out_bd, long long B, int D) {
   for_each_column<T>(D, aligned(rows_nd, out_bd), [&](auto count, int d) {
     constexpr int COUNT = decltype(count)::value;
-    for_each_row(B, [&](long long b) { store(out_bd + b * D + d, load<COUNT>(rows_nd + index_b[b] * D + d)); });
+    for_each_row(B, [&](long long b) {
+      store(out_bd + b * D + d, cast<To>(load<COUNT>(rows_nd + index_b[b] * D + d)));
+    });
   });
 }
 
 // The rows of any index.
-template <class T>
+template <class T, class To>
 __global__ void __launch_bounds__(256, 1)
-    gather_rows(const T* rows_nd, const long long* index_b, T* out_bd, long long B, int D) {
+    gather_rows(const T* rows_nd, const long long* index_b, To* out_bd, long long B, int D) {
   gather(rows_nd, index_b, out_bd, B, D);
 }
 
 // The mini-batch number `position` of an epoch of batches of `batch` rows: index_b = order_s[position batch + b].
-template <class T>
+template <class T, class To>
 __global__ void __launch_bounds__(256, 1)
-    gather_batch(const T* rows_nd, const long long* order_s, const long long* position, T* out_bd, long long batch,
+    gather_batch(const T* rows_nd, const long long* order_s, const long long* position, To* out_bd, long long batch,
                  long long B, int D) {
   gather(rows_nd, order_s + *position * batch, out_bd, B, D);
 }

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from reprlib import repr as repr_of
 from typing import Any, Literal
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES
+from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES, PRECISION_NAMES, ROUNDED_PRECISIONS
 from gpu_mlp.errors import ConfigError, did_you_mean
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "NetworkConfig",
     "TrainingConfig",
     "check_choice",
+    "check_precision",
     "check_range",
     "check_type",
     "to_tuple",
@@ -52,6 +53,19 @@ def check_type(what: str, value: object, type_: type, expected: str) -> None:
     """Raise ConfigError unless `value` is of the type; `expected` says what to give."""
     if not isinstance(value, type_):
         raise ConfigError(f"{what} is {repr_of(value)}, but must be {expected}")
+
+
+def check_precision(precision: str, dtype: str) -> None:
+    """Raise ConfigError unless it is "auto", the network's own type, or one that products of float32 are rounded to."""
+    check_choice("precision", precision, ("auto", *PRECISION_NAMES))
+    if precision in ("float32", "float64", "auto") and precision not in (dtype, "auto"):
+        raise ConfigError(
+            f"precision is {precision!r}, but the network has dtype {dtype}; give it that dtype"
+        )
+    if precision in ROUNDED_PRECISIONS and dtype != "float32":
+        raise ConfigError(
+            f"precision {precision!r} rounds float32, but the network has dtype {dtype}; use float32"
+        )
 
 
 def to_tuple(what: str, value: Any, expected: str) -> tuple[Any, ...]:
@@ -193,6 +207,8 @@ class TrainingConfig:
         schedule_factor: what step, exponential (each epoch) and plateau multiply the rate with.
         warmup_epochs: a linear rise from 0 over this many epochs (fractions allowed) before any schedule.
         dropout: the share of hidden units dropped at each step, one for all hidden layers.
+        precision: of the products: auto is the network's dtype; tf32, bf16 and fp16 round their factors on tensor cores
+            (fp16 with loss scaling); sums, parameters and their updates stay in float32.
         shuffle: a new order of the rows each epoch.
         patience: stop after this many epochs without improvement of the monitored loss, and restore the best weights.
         min_delta: what counts as an improvement.
@@ -219,6 +235,7 @@ class TrainingConfig:
     schedule_factor: float = 0.1
     warmup_epochs: float = 0.0
     dropout: float = 0.0
+    precision: str = "auto"
     shuffle: bool = True
     patience: int | None = None
     min_delta: float = 0.0
@@ -247,6 +264,7 @@ class TrainingConfig:
         check_range("schedule_factor", self.schedule_factor, low=0.0, high=1.0, low_open=True)
         check_range("warmup_epochs", self.warmup_epochs, low=0.0)
         check_range("dropout", self.dropout, low=0.0, high=1.0, high_open=True)
+        check_choice("precision", self.precision, ("auto", *PRECISION_NAMES))
         if self.patience is not None:
             check_range("patience", self.patience, low=1, whole=True)
         check_range("min_delta", self.min_delta, low=0.0)

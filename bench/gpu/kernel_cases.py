@@ -5,15 +5,24 @@ A primitive that also multiplies matrices is handed products that do nothing, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gpu.ceilings import scattered
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScratch, Ops, PhiloxBuffers
+from gpu_mlp.backends.base import (
+    Array,
+    Dropout,
+    LayerBelow,
+    LayerScratch,
+    LossScale,
+    LossScratch,
+    Ops,
+    PhiloxBuffers,
+)
 
-__all__ = ["Case", "IdleProducts", "kernel_cases", "product_cases"]
+__all__ = ["Case", "IdleProducts", "kernel_cases", "moved_bytes"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,9 @@ class IdleProducts:
     captures = True
     adds_up = False
 
-    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> str | None:
         """Nothing."""
-        return False
+        return None
 
     def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
         """Nothing."""
@@ -44,8 +53,12 @@ class IdleProducts:
     def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
         """Nothing."""
 
+    def in_precision(self, precision: str) -> IdleProducts:
+        """As idle in any."""
+        return self
 
-def _bytes(*arrays: Array) -> int:
+
+def moved_bytes(*arrays: Array) -> int:
     """Of every array once; an array that is read and written stands twice in the list."""
     return sum(array.nbytes for array in arrays)
 
@@ -64,6 +77,9 @@ def kernel_cases(
     for optimizer in _OPTIMIZERS:
         yield partial(_optimizer_case, ops, rows, width, dtype, optimizer)
     yield partial(_clip_case, ops, rows, width, dtype)
+    if dtype == "float32":
+        yield partial(_unscale_case, ops, rows, width)
+        yield partial(_to_factors_case, ops, rows, width)
     yield partial(_gather_case, ops, rows, width, dtype)
     yield partial(_gather_batch_case, ops, rows, width, dtype)
     yield partial(_shares_case, ops, rows, width, dtype)
@@ -110,7 +126,7 @@ def _forward_case(ops: Ops, rows: int, width: int, dtype: str, activation: str, 
 
     moved = [beta, f, h_next] + ([] if h_next is f else [f]) + ([dropout.kept] if dropout else [])
     kernel = "bias_activation_dropout" if dropped else "bias_activation"
-    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), _bytes(*moved))
+    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved_bytes(*moved))
 
 
 def _backward(ops: Ops, dl_df: Array, width: int, below: LayerBelow | None, scratch: LayerScratch) -> Any:
@@ -139,7 +155,7 @@ def _gradient_case(
 
     written_too = [dl_dh] if dropped and dl_df is not dl_dh else []
     kernel = "activation_gradient_dropout" if dropped else "activation_gradient"
-    moved = _bytes(x, dl_dh, dl_df, *written_too)
+    moved = moved_bytes(x, dl_dh, dl_df, *written_too)
     return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved)
 
 
@@ -170,7 +186,7 @@ def _loss_case(ops: Ops, rows: int, width: int, dtype: str, what: str) -> Case:
         kernel if softmax else f"{kernel} {what}",
         (kernel, "mean_loss"),
         lambda: primitive(f, y, share, loss, dl_df, scratch, **parameters),
-        _bytes(f, y, share, row, dl_df) + _bytes(row, share, loss),
+        moved_bytes(f, y, share, row, dl_df) + moved_bytes(row, share, loss),
     )
 
 
@@ -196,7 +212,7 @@ def _optimizer_case(ops: Ops, rows: int, width: int, dtype: str, kernel: str) ->
     what = dict(learning_rate=1e-3, step=1, weight_decay=0.0, decoupled=0.0, **constants)
     update = partial(getattr(ops, primitive), p, g, state, xp.empty(0, dtype), **what)
     update()  # sets the clock
-    return Case(kernel, (kernel,), _held(ops, update), _bytes(p, p, g, *state, *state) + 64)
+    return Case(kernel, (kernel,), _held(ops, update), moved_bytes(p, p, g, *state, *state) + 64)
 
 
 def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
@@ -207,7 +223,27 @@ def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
         "clip_global_norm",
         ("squares", "clip_coefficient", "scale"),
         lambda: ops.clip_global_norm(1e30, g, norm, coefficient, scratch),
-        _bytes(g, g, g, norm, coefficient, coefficient),
+        moved_bytes(g, g, g, norm, coefficient, coefficient),
+    )
+
+
+def _unscale_case(ops: Ops, rows: int, width: int) -> Case:
+    xp = ops.xp
+    g, scratch = scattered(xp, (rows * width,), "float32"), xp.empty(rows * width, "float32")
+    state = LossScale(xp.ones((), "float32"), xp.zeros((), xp.int32), xp.zeros((), xp.int32))
+    work = partial(ops.unscale_gradients, g, state, scratch)
+    return Case("unscale_gradients", ("unscale", "adjust_scale"), work, moved_bytes(g, g))
+
+
+def _to_factors_case(ops: Ops, rows: int, width: int) -> Case:
+    in_half = ops.in_precision("fp16")
+    values = scattered(ops.xp, (rows, width), "float32")
+    out = ops.xp.empty(values.shape, in_half.factor_dtype)
+    return Case(
+        "to_factors",
+        ("to_factors",),
+        partial(in_half.to_factors, values, None, out),
+        moved_bytes(values, out),
     )
 
 
@@ -220,7 +256,7 @@ def _index(ops: Ops, rows: int) -> Array:
 def _gather_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
     table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
     out = ops.xp.empty_like(table)
-    moved = _bytes(table, index, out)
+    moved = moved_bytes(table, index, out)
     return Case("gather_rows", ("gather_rows",), lambda: ops.gather_rows(table, index, out), moved)
 
 
@@ -229,12 +265,12 @@ def _gather_batch_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
     table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
     out, position = ops.xp.empty_like(table), ops.xp.zeros((), ops.xp.int64)
     work = partial(ops.graphs.gather_batch, table, index, position, out, rows)
-    return Case("gather_batch", ("gather_batch",), work, _bytes(table, index, position, out))
+    return Case("gather_batch", ("gather_batch",), work, moved_bytes(table, index, position, out))
 
 
 def _shares_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
     weights, total, share = (ops.xp.ones(shape, dtype) for shape in (rows, (), rows))
-    moved = _bytes(weights, total, share)
+    moved = moved_bytes(weights, total, share)
     return Case("row_shares", ("row_shares",), lambda: ops.row_shares(weights, total, share), moved)
 
 
@@ -255,27 +291,3 @@ def _end_step_case(ops: Ops, dtype: str) -> Case:
     loss, losses = ops.xp.zeros((), dtype), ops.xp.zeros(1 << 20, dtype)
     work = partial(ops.graphs.end_step, loss, losses, ops.xp.zeros((), ops.xp.int64))
     return Case("end_step", ("end_step",), work, 2 * loss.itemsize + 16)
-
-
-def product_cases(
-    xp: Any, products: Any, sizes: Iterable[Sequence[int]], dtype: str
-) -> Iterator[Callable[[], Case]]:
-    """The three products of layers of (batch, inputs, outputs), with the epilogues that a step asks for."""
-    for batch, inputs, outputs in sizes:
-        for which in ("forward bias", "forward bias relu", "weights and bias gradient", "below"):
-            yield partial(_product_case, xp, products, (batch, inputs, outputs), dtype, which)
-
-
-def _product_case(xp: Any, products: Any, size: tuple[int, int, int], dtype: str, which: str) -> Case:
-    batch, inputs, outputs = size
-    h, omega = scattered(xp, (batch, inputs), dtype), scattered(xp, (outputs, inputs), dtype, 1)
-    f, beta = scattered(xp, (batch, outputs), dtype, 2), xp.zeros(outputs, dtype)
-    if which.startswith("forward"):
-        activation = "relu" if which.endswith("relu") else "identity"
-        work = partial(products.forward, h, omega, f, beta, activation)
-        moved = (h, omega, f, beta)
-    elif which == "below":
-        work, moved = partial(products.below, f, omega, h), (f, omega, h, beta[:0])
-    else:
-        work, moved = partial(products.weights, f, h, omega, beta), (f, h, omega, beta)
-    return Case(f"product {which}", (), work, _bytes(*moved), 2 * batch * inputs * outputs)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gpu.ceilings import cuda_products
-from gpu.kernel_cases import Case, IdleProducts, kernel_cases, product_cases
+from gpu.kernel_cases import Case, IdleProducts, kernel_cases
 from gpu.notes import Notes
+from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timer
 
 __all__ = ["PRODUCT_SIZES", "measure", "measure_cases", "shapes_for"]

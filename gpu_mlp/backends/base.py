@@ -21,6 +21,8 @@ __all__ = [
     "ACTIVATION_NAMES",
     "GRADIENT_FROM_H",
     "LOSS_NAMES",
+    "PRECISION_NAMES",
+    "ROUNDED_PRECISIONS",
     "Array",
     "Captured",
     "Dropout",
@@ -28,6 +30,7 @@ __all__ = [
     "LayerBelow",
     "LayerScratch",
     "LossPrimitive",
+    "LossScale",
     "LossScratch",
     "Ops",
     "OptimizerPrimitive",
@@ -63,6 +66,11 @@ LOSS_NAMES = (
     "binary_cross_entropy",
     "softmax_cross_entropy",
 )
+
+# What products round their factors to, beside a network's own type: TF32 has float32's range and 10 bits after the
+# leading one, bfloat16 the same range and 7 bits, IEEE half precision 10 bits and a largest number of 65504.
+ROUNDED_PRECISIONS = ("tf32", "bf16", "fp16")
+PRECISION_NAMES = ("float32", "float64", *ROUNDED_PRECISIONS)
 
 
 @dataclass(slots=True)
@@ -148,8 +156,20 @@ class LossPrimitive(Protocol):
     ) -> None: ...
 
 
+@dataclass(slots=True)
+class LossScale:
+    """What the loss is scaled with so that its gradients do not vanish in half precision; all on the device."""
+
+    scale: Array  # (), float32, a power of 2
+    steps: Array  # (), int32, how many steps went well since it changed
+    skip: Array  # (), int32, 1 where a gradient was not finite
+
+
 class OptimizerPrimitive(Protocol):
-    """One update of the whole flat parameter buffer, (P,); `step` counts from 1."""
+    """One update of the whole flat parameter buffer, (P,); `step` counts from 1.
+
+    Where `skip` () int32 is given and not 0, nothing is changed.
+    """
 
     def __call__(
         self,
@@ -160,6 +180,7 @@ class OptimizerPrimitive(Protocol):
         *,
         learning_rate: float,
         step: int,
+        skip: Array | None = None,
         **constants: float,
     ) -> None: ...
 
@@ -227,13 +248,26 @@ class Ops:
     lion: OptimizerPrimitive
     clip_global_norm: Callable[[float, Array, Array, Array, Array], None]
 
+    # g / scale in place, and whether to skip the update; see `reference.precisions.unscale_gradients`.
+    unscale_gradients: Callable[[Array, LossScale, Array], None]
+
     gather_rows: Callable[[Array, Array, Array], None]
+    # The same for the rows of x, which are factors.
+    gather_factors: Callable[[Array, Array, Array], None]
     row_shares: Callable[[Array, Array, Array], None]
 
     # Between the host and the device.
     to_device: Callable[[Any], Array]
     to_host: Callable[[Array], np.ndarray[Any, Any]]
     synchronize: Callable[[], None]
+
+    # Precisions. The factors of products are x, h, dL/df and the parameters; to_factors(values, scale, out) rounds
+    # scale * values, or values where scale is None. factor_dtype is None where they have the network's own type, and
+    # are then not copied.
+    to_factors: Callable[[Array, Array | None, Array], None]
+    # This backend with products in a precision of ROUNDED_PRECISIONS; raises DeviceError where it does not have it.
+    in_precision: Callable[[str], Ops]
+    factor_dtype: Any = None
 
     # Only where a step can be captured.
     graphs: Graphs | None = None

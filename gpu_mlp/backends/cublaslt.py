@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -38,8 +39,11 @@ Timer: TypeAlias = Callable[[Callable[[], None]], float]
 LARGEST_ALIGNMENT = 256
 
 # Values of cudaDataType_t and cublasComputeType_t, which the bindings take as numbers.
-_DATA_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}
-_STRICT = {np.dtype(np.float32): 68, np.dtype(np.float64): 70}
+_DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+_STRICT = {"float32": 68, "float64": 70, "float16": 68, "bfloat16": 68}
+_TF32 = 77
+# Those that add beta, by the activation that comes after.
+_EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}
 
 
 @cache
@@ -66,7 +70,9 @@ class _Problem:
     k: int
     transposed_a: bool
     transposed_b: bool
-    dtype: np.dtype[Any]
+    factors: np.dtype[Any]  # the type of A and B
+    result: np.dtype[Any]  # that of D
+    tf32: bool
     alignments: tuple[int, int, int]
     epilogue: str
 
@@ -76,23 +82,28 @@ class _Plan:
 
     def __init__(self, lt: Any, handle: int, problem: _Problem, workspace_bytes: int) -> None:
         self._lt = lt
-        data_type = _DATA_TYPES[problem.dtype]
-        self.descriptor = lt.matmul_desc_create(_STRICT[problem.dtype], data_type)
+        factors, result = problem.factors.name, problem.result.name
+        # alpha and beta of D = alpha A B + beta C, in the type that is computed in.
+        scalars = "float64" if factors == "float64" else "float32"
+        compute = _TF32 if problem.tf32 and factors == "float32" else _STRICT[factors]
+        self.descriptor = lt.matmul_desc_create(compute, _DATA_TYPES[scalars])
         self._set("TRANSA", int(problem.transposed_a))
         self._set("TRANSB", int(problem.transposed_b))
         self._set("EPILOGUE", int(lt.Epilogue[problem.epilogue]))
+        if problem.epilogue != "DEFAULT":
+            self._set("BIAS_DATA_TYPE", _DATA_TYPES[result])
         self._bias = 0
 
-        def layout(rows: int, columns: int, transposed: bool) -> int:
+        def layout(dtype: str, rows: int, columns: int, transposed: bool) -> int:
             if transposed:
                 rows, columns = columns, rows
-            descriptor: int = lt.matrix_layout_create(data_type, rows, columns, rows)
+            descriptor: int = lt.matrix_layout_create(_DATA_TYPES[dtype], rows, columns, rows)
             return descriptor
 
-        self.a = layout(problem.m, problem.k, problem.transposed_a)
-        self.b = layout(problem.k, problem.n, problem.transposed_b)
-        self.d = layout(problem.m, problem.n, False)
-        self._scalars = np.array([1, 0], problem.dtype)  # alpha and beta of D = alpha A B + beta C
+        self.a = layout(factors, problem.m, problem.k, problem.transposed_a)
+        self.b = layout(factors, problem.k, problem.n, problem.transposed_b)
+        self.d = layout(result, problem.m, problem.n, False)
+        self._scalars = np.array([1, 0], scalars)
         self.one = self._scalars.ctypes.data
         self.zero = self.one + self._scalars.itemsize
         self.algorithms = self._candidates(handle, problem.alignments, workspace_bytes)
@@ -176,15 +187,29 @@ class LtProducts:
         self._stream = stream
         self._timer = timer
         self._plans: dict[_Problem, _Plan] = {}
+        self._tf32 = False
 
-    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> bool:
-        """f = h Omega^T; or a[h Omega^T + beta] for identity and relu, and then True."""
-        epilogue = {"identity": "BIAS", "relu": "RELU_BIAS"}.get(activation or "")
+    def in_precision(self, precision: str) -> LtProducts:
+        """The same with tensor cores in TF32, or for factors of a half type, which say so themselves."""
+        if precision != "tf32":
+            return self
+        products = copy(self)  # with the same handle, workspace and plans
+        products._tf32 = True
+        return products
+
+    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> str | None:
+        """f = h Omega^T; or a[h Omega^T + beta] for identity and relu, and then the name of a."""
         size = (f.shape[1], f.shape[0], h.shape[1])
-        if epilogue and self._multiply(size, omega, h, f, transposed_a=True, epilogue=epilogue, bias=beta):
-            return True
+        # A half type would be rounded before beta is added, and after: any epilogue is better than none.
+        wanted = (activation, "identity") if f.itemsize == 2 else (activation,)
+        for name in wanted:
+            epilogue = _EPILOGUES.get(name or "")
+            if epilogue and self._multiply(
+                size, omega, h, f, transposed_a=True, epilogue=epilogue, bias=beta
+            ):
+                return name
         self._plain(size, omega, h, f, transposed_a=True)
-        return False
+        return None
 
     def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
         """dL/dOmega = (dL/df)^T h; and dL/dbeta where cuBLASLt adds up, and then True."""
@@ -211,7 +236,8 @@ class LtProducts:
         if not self._multiply(size, a, b, d, transposed_a=transposed_a, transposed_b=transposed_b):
             raise DeviceError(
                 f"cuBLASLt has no algorithm for a product of {size[0]} x {size[2]} and {size[2]} x {size[1]} "
-                f"in {d.dtype} on this device; update the driver and nvidia-cublas"
+                f"of {a.dtype} in {d.dtype} on this device; update the driver and nvidia-cublas (tf32 and bf16 need a "
+                "device of compute capability 8.0)"
             )
 
     def _multiply(
@@ -229,7 +255,8 @@ class LtProducts:
         """Whether cuBLASLt has an algorithm for it; with one it is done."""
         pointers = tuple(map(self._pointer, (a, b, d)))
         alignments = tuple(map(_alignment, pointers))
-        problem = _Problem(*size, transposed_a, transposed_b, d.dtype, alignments, epilogue)  # type: ignore[arg-type]
+        types = a.dtype, d.dtype
+        problem = _Problem(*size, transposed_a, transposed_b, *types, self._tf32, alignments, epilogue)  # type: ignore[arg-type]
         plan = self._plans.get(problem)
         fresh = plan is None
         if plan is None:

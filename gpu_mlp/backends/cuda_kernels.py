@@ -21,17 +21,20 @@ from gpu_mlp.errors import DeviceError, ShapeError
 
 __all__ = [
     "FLOATS",
+    "HALVES",
     "Compiler",
     "Kernel",
     "KernelLibrary",
     "Launch",
     "c_type",
     "kernel_source",
+    "numpy_type",
     "parse_kernels",
 ]
 
-# The compute types that kernels are compiled for.
+# The compute types that kernels are compiled for, and those of factors that are rounded.
 FLOATS = ("float", "double")
+HALVES = ("bf16", "fp16")
 
 _NUMPY_TYPES: Mapping[str, Any] = {
     "float": np.float32,
@@ -39,10 +42,27 @@ _NUMPY_TYPES: Mapping[str, Any] = {
     "int": np.int32,
     "unsigned": np.uint32,
     "long long": np.int64,
+    "fp16": np.float16,
     "unsigned long long": np.uint64,
 }
 
 _C_TYPES = {np.dtype(each): name for name, each in _NUMPY_TYPES.items()}
+
+
+@cache
+def numpy_type(name: str) -> Any:
+    """What NumPy calls a type of a kernel's source. Raises DeviceError for bf16 where ml_dtypes is not installed."""
+    if name != "bf16":
+        return np.dtype(_NUMPY_TYPES[name])
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        raise DeviceError(
+            f"precision 'bf16' needs the bfloat16 of ml_dtypes, which cannot be imported ({error}); "
+            "pip install ml_dtypes"
+        ) from error
+    return np.dtype(bfloat16)
+
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _KERNEL = re.compile(
@@ -54,7 +74,7 @@ _PARAMETER = re.compile(r"^(?:const )?(?P<type>[\w ]+?)(?P<pointer>\*?) (?P<name
 
 def c_type(array: Array) -> str:
     """What C calls the type of an array's elements. Raises ShapeError for one that no kernel takes."""
-    name = _C_TYPES.get(array.dtype)
+    name = "bf16" if array.dtype.name == "bfloat16" else _C_TYPES.get(array.dtype)
     if name is None:
         raise ShapeError(
             f"an array of {array.dtype} was given to a kernel; give {', '.join(map(str, _C_TYPES))}"
@@ -162,9 +182,9 @@ class Kernel:
         self._launch = launch
         self._device = device
         self._checks: list[tuple[Parameter, Any]] = [
-            (each, np.dtype(_NUMPY_TYPES[types.get(each.type, each.type)])) for each in declaration.parameters
+            (each, numpy_type(types.get(each.type, each.type))) for each in declaration.parameters
         ]
-        self._sizes = [(size.name.lower(), _NUMPY_TYPES[size.type]) for size in declaration.sizes]
+        self._sizes = [(size.name.lower(), numpy_type(size.type).type) for size in declaration.sizes]
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
         """Launch it. Raises ShapeError for an array that is not what the source says; nothing is launched then."""

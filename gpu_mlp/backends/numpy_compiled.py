@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, OptimizerPrimitive
+from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference.optimizers import adam_constants, decay
 
 __all__ = ["FEWEST_ELEMENTS", "one_pass_adam", "one_pass_relu_backward", "one_pass_relu_forward"]
@@ -123,7 +123,7 @@ def _is_large_relu(below: LayerBelow) -> bool:
     return in_place and below.h.size >= FEWEST_ELEMENTS
 
 
-def one_pass_adam(reference: OptimizerPrimitive) -> OptimizerPrimitive:
+def one_pass_adam(reference: Callable[..., None]) -> Callable[..., None]:
     """`reference`, which is NumPy's Adam, or the compiled loop where there are many parameters."""
 
     def adam(

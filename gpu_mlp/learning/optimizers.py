@@ -201,6 +201,8 @@ class OptimizerState:
         }
         self._views = tuple(self.arrays.values())
         self.scratch = ops.xp.empty_like(parameters)
+        # (), int32: where not 0 a step changes nothing. None where no step is ever skipped.
+        self.skip: Array | None = None
         self._constants: Mapping[str, float] = optimizer.constants()
         self._update: Callable[..., None] = getattr(ops, optimizer.primitive)
 
@@ -224,6 +226,7 @@ class OptimizerState:
                 self.scratch[part],
                 learning_rate=learning_rate,
                 step=self.step,
+                skip=self.skip,
                 **self._constants,
             )
 

@@ -124,6 +124,7 @@ class _Run:
             clip_norm=config.clip_norm,
             dropout=config.dropout,
             seed=config.seed,
+            precision=config.precision,
         )
         self._losses: Array = ops.xp.zeros(self.steps_per_epoch, network.dtype)
         self._saved = [array.copy() for array in self._state()]
@@ -220,7 +221,7 @@ class _Run:
             return None, None
         ops = self.network.ops
         with np.errstate(over="ignore", invalid="ignore"), spread_products:
-            outputs = self.network(self.validation.x)
+            outputs = self.network(self.validation.x, precision=self.config.precision)
             loss, _ = evaluate_loss(ops, self.loss, outputs, self.validation.y)
         metric = None
         if self.metric is not None:
@@ -228,7 +229,10 @@ class _Run:
         return float(loss), metric
 
     def _state(self) -> list[Array]:
-        return [self.network.parameters.flat, *self.step.optimizer.arrays.values()]
+        state = [self.network.parameters.flat, *self.step.optimizer.arrays.values()]
+        if (scaling := self.step.loss_scale) is not None:
+            state += [scaling.scale, scaling.steps]
+        return state
 
     def _restore_epoch_start(self, number: int) -> None:
         for saved, array in zip(self._saved, self._state(), strict=True):

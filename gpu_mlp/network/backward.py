@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, LayerBelow, Ops
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import Trace
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer
 
@@ -57,6 +58,7 @@ def allocate_gradients(
     """
     xp = ops.xp
     sizes = buffer.layout.layer_sizes
+    dtype = dtype if ops.factor_dtype is None else ops.factor_dtype
     dl_df = [xp.empty((batch, width), dtype) for width in sizes[1:]]
     if shared:
         apart = [
@@ -73,7 +75,11 @@ def allocate_gradients(
 
 
 def backward(
-    ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace, gradients: Gradients
+    ops: Ops,
+    parameters: ParameterBuffer | Factors,
+    activations: Sequence[str],
+    trace: Trace,
+    gradients: Gradients,
 ) -> None:
     """Fill the gradients from dL/df_K, which stands in `gradients.dl_df[-1]`, and the trace."""
     for k in range(len(trace.f) - 1, -1, -1):

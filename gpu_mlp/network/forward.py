@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Dropout, LayerScratch, Ops
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.parameters import ParameterBuffer
 
 __all__ = ["Trace", "allocate_trace", "forward"]
@@ -48,12 +49,15 @@ def allocate_trace(
     """Memory for a forward pass of `batch` rows; the input h[0] is assigned by whoever runs it.
 
     `dropouts` has one entry for each of the K hidden layers. `shared`, their activations, is given where nobody
-    reads the trace: f_k and h_{k+1} are then the same memory wherever the backward pass needs h alone.
+    reads the trace: f_k and h_{k+1} are then the same memory wherever the backward pass needs h alone. All but the
+    output f_K have the type of the backend's factors.
     """
     xp = ops.xp
     widths = layer_sizes[1:]
-    f = [xp.empty((batch, width), dtype) for width in widths]
-    h = [xp.empty((batch, width), dtype) for width in (0, *widths[:-1])]
+    inner = dtype if ops.factor_dtype is None else ops.factor_dtype
+    f = [xp.empty((batch, width), inner) for width in widths[:-1]]
+    f.append(xp.empty((batch, widths[-1]), dtype))
+    h = [xp.empty((batch, width), inner) for width in (0, *widths[:-1])]
     for k, activation in enumerate(shared):
         if activation in GRADIENT_FROM_H:
             h[k + 1] = f[k]
@@ -75,7 +79,9 @@ def allocate_trace(
     )
 
 
-def forward(ops: Ops, parameters: ParameterBuffer, activations: Sequence[str], trace: Trace) -> None:
+def forward(
+    ops: Ops, parameters: ParameterBuffer | Factors, activations: Sequence[str], trace: Trace
+) -> None:
     """Fill the trace from its input h[0]."""
     f, h = trace.f, trace.h
     last = len(f) - 1

@@ -10,6 +10,7 @@ from gpu_mlp.backends.select import device_ops
 from gpu_mlp.config import NetworkConfig
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.network.backward import Gradients, allocate_gradients, backward
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import Trace, allocate_trace, forward
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer, ParameterLayout, initialize
 
@@ -151,19 +152,24 @@ class Network:
         forward(self.ops, self.parameters, self.activations, trace)
         return trace
 
-    def __call__(self, x: Any) -> Array:
-        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time."""
+    def __call__(self, x: Any, *, precision: str = "auto") -> Array:
+        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time.
+
+        precision: of the products, as in `TrainingConfig`; "auto" is the network's own type.
+        """
         inputs = self.to_inputs(x)
+        factors = Factors(self.ops, self.parameters, precision)
+        factors.refresh()
         output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
         trace = None
         for start in range(0, len(inputs), ROWS_AT_ONCE):
             rows = inputs[start : start + ROWS_AT_ONCE]
             if trace is None or len(trace.output) != len(rows):
                 trace = allocate_trace(
-                    self.ops, self.layer_sizes, len(rows), self.dtype, shared=self.activations
+                    factors.ops, self.layer_sizes, len(rows), self.dtype, shared=self.activations
                 )
-            trace.h[0] = rows
-            forward(self.ops, self.parameters, self.activations, trace)
+            trace.h[0] = factors.inputs(rows)
+            forward(factors.ops, factors, self.activations, trace)
             output[start : start + len(rows)] = trace.output
         return output
 

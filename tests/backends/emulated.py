@@ -10,11 +10,13 @@ import numpy as np
 import scipy.special
 
 from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.cublaslt import LtProducts
 from gpu_mlp.backends.cuda_kernels import KernelLibrary, Launch
-from gpu_mlp.backends.fused import INSTANTIATIONS, DotProducts, fused_ops
+from gpu_mlp.backends.fused import INSTANTIATIONS, fused_ops
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.errors import DeviceError
+from tests.backends.fake_cublaslt import FakeCublasLt
 from tests.emulator import Module, asarray, unavailable_reason
 
 __all__ = ["EmulatedCompiler", "EmulatedPlace", "emulated_ops"]
@@ -63,9 +65,10 @@ class EmulatedCompiler:
 
 
 def _is_small(name: str) -> bool:
-    """Whether it is what a check of planted bugs asks for: float32, and few activations."""
+    """Whether it is what a check of planted bugs asks for: float32 and bfloat16, and few activations."""
     activation = name.partition("activation::")[2].rstrip(">")
-    return "double" not in name and activation in ("", "relu", "gelu", "identity")
+    types = "double" not in name and "fp16" not in name
+    return types and activation in ("", "relu", "gelu", "identity")
 
 
 class CheckedLaunch:
@@ -124,16 +127,17 @@ class Recorder:
         return call
 
 
-class RecordedProducts:
-    """NumPy's products, which can be recorded."""
+def recorded_products(recorder: Recorder) -> LtProducts:
+    """The planned products on a cuBLASLt that multiplies in NumPy, and whose calls can be recorded.
 
-    captures = True
+    It lacks the epilogues that would do what a kernel is to be seen doing.
+    """
 
-    def __init__(self, recorder: Recorder) -> None:
-        products = DotProducts(np)
-        self.forward = recorder.recorded(products.forward, False)
-        self.weights = recorder.recorded(products.weights, False)
-        self.below = recorder.recorded(products.below)
+    def launch(work: Callable[[], None]) -> None:
+        recorder.recorded(work)()
+
+    lt = FakeCublasLt(launch=launch, missing=frozenset({"RELU_BIAS", "BGRADB"}))
+    return LtProducts(lt, np.empty(64, np.uint8), lambda array: int(array.ctypes.data), lambda: 0)
 
 
 @cache
@@ -157,4 +161,4 @@ def emulated_ops(mode: str = "fast", change: Change | None = None) -> Ops:
         return recorder.recorded(compiler(file, source, name))
 
     kernels = KernelLibrary(compile_recorded, EmulatedPlace(), MULTIPROCESSORS)
-    return fused_ops(reference, "cuda-emulated", kernels, RecordedProducts(recorder), recorder.capture)
+    return fused_ops(reference, "cuda-emulated", kernels, recorded_products(recorder), recorder.capture)

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.reference.precisions import rounding
 
-TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
-COMPUTE_TYPES = {68: np.dtype(np.float32), 70: np.dtype(np.float64)}
+TYPES = {
+    0: np.dtype(np.float32),
+    1: np.dtype(np.float64),
+    2: np.dtype(np.float16),
+    14: np.dtype(ml_dtypes.bfloat16),
+}
+TF32 = 77
+COMPUTE_TYPES = {68: np.dtype(np.float32), 70: np.dtype(np.float64), TF32: np.dtype(np.float32)}
+# The types of A and B, and of D, that cuBLASLt multiplies in a compute type.
+COMBINATIONS = {
+    68: {(0, 0), (2, 2), (2, 0), (14, 14), (14, 0)},
+    70: {(1, 1)},
+    TF32: {(0, 0)},
+}
 ALGORITHM = 0x5EED
 
 
@@ -36,6 +52,7 @@ class MatmulDescAttribute(IntEnum):
     TRANSB = 4
     EPILOGUE = 7
     BIAS_POINTER = 8
+    BIAS_DATA_TYPE = 26
 
 
 class MatmulPreferenceAttribute(IntEnum):
@@ -88,6 +105,8 @@ class FakeCublasLt:
     plans: int = 0
     objects: dict[int, Any] = field(default_factory=dict)
     preferences: list[dict[int, int]] = field(default_factory=list)
+    # What is handed the work of a product, to do it now or, while a stream would capture, later.
+    launch: Callable[[Callable[[], None]], Any] = field(default=lambda work: work())
 
     cuBLASLtError = cuBLASLtError  # noqa: N815 the bindings' own name
     Epilogue = Epilogue
@@ -170,7 +189,13 @@ class FakeCublasLt:
         assert self.objects[handle] == "handle"
         self.plans += 1
         self._shapes(operation, a, b, d)
-        found = Epilogue(self.objects[operation].attributes[7]).name not in self.missing
+        description = self.objects[operation]
+        found = Epilogue(description.attributes[7]).name not in self.missing
+        types = [self.objects[each].type for each in (a, b, d)]
+        assert types[0] == types[1]
+        assert (types[0], types[2]) in COMBINATIONS[description.compute_type]
+        # A bias has the type of D, as cuBLASLt's table of supported types says.
+        assert description.attributes.get(26, types[2]) == types[2]
         _read(count, np.int32)[0] = int(found)
         _read(count, np.int32)[0] *= min(self.candidates, wanted)
         for number in range(self.candidates):
@@ -216,17 +241,30 @@ class FakeCublasLt:
         assert (c, c_layout) == (d, d_layout)
         transposed = self._shapes(operation, a_layout, b_layout, d_layout)
         description = self.objects[operation]
-        dtype = TYPES[description.scale_type]
-        assert (_read(alpha, dtype)[0], _read(beta, dtype)[0]) == (1, 0)
+        scalar = TYPES[description.scale_type]
+        assert (_read(alpha, scalar)[0], _read(beta, scalar)[0]) == (1, 0)
         factors = [self.objects[each].matrix(at) for each, at in ((a_layout, a), (b_layout, b))]
         left, right = (each.T if flip else each for each, flip in zip(factors, transposed, strict=True))
-        out = self.objects[d_layout].matrix(d)
-        out[...] = left @ right
-        epilogue = Epilogue(description.attributes[7])
-        self.calls.append(epilogue.name)
-        if epilogue in (Epilogue.BIAS, Epilogue.RELU_BIAS):
-            out += _read(description.attributes[8], dtype, out.shape[0])[:, None]
-        if epilogue == Epilogue.RELU_BIAS:
-            np.maximum(out, 0, out=out)
-        if epilogue == Epilogue.BGRADB:  # over the inner dimension of op(B), one sum a column
-            _read(description.attributes[8], dtype, out.shape[1])[...] = right.sum(axis=0)
+        self.calls.append(Epilogue(description.attributes[7]).name)
+        # What is captured keeps the values that its descriptor has now.
+        kept = replace(description, attributes=dict(description.attributes))
+        self.launch(partial(_multiply, kept, left, right, self.objects[d_layout].matrix(d)))
+
+
+def _multiply(description: Operation, left: Array, right: Array, out: Array) -> None:
+    """out = left right in the compute type, with the epilogue, and rounded once where it is stored."""
+    dtype, attributes = COMPUTE_TYPES[description.compute_type], description.attributes
+    left, right = (each.astype(dtype) for each in (left, right))
+    if description.compute_type == TF32:
+        for each in (left, right):
+            rounding(np, "tf32")(each)
+    result = left @ right
+    epilogue = Epilogue(attributes[7])
+    if epilogue in (Epilogue.BIAS, Epilogue.RELU_BIAS):
+        result += _read(attributes[8], out.dtype, out.shape[0])[:, None].astype(dtype)
+    if epilogue == Epilogue.RELU_BIAS:
+        np.maximum(result, 0, out=result)
+    if epilogue == Epilogue.BGRADB:  # over the inner dimension of op(B), one sum a column
+        _read(attributes[8], out.dtype, out.shape[1])[...] = right.sum(axis=0)
+    with np.errstate(over="ignore"):
+        out[...] = result.astype(out.dtype)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
@@ -18,6 +19,7 @@ from gpu_mlp.errors import DeviceError
 from tests.backends.emulated import EmulatedCompiler, EmulatedPlace, emulated_ops
 from tests.backends.fake_cublaslt import FakeCublasLt
 from tests.backends.kernel_checks import check_layers
+from tests.backends.precision_checks import check_layers as check_rounded_layers
 
 SIZES = [1, 2, 31, 33]
 
@@ -101,6 +103,9 @@ def test_without_an_epilogue_kernels_step_in(missing: set[str]) -> None:
     ops = fused_ops(reference, "cuda-emulated", kernels, products(fake))
     check_layers(ops, "float32", ["relu", "gelu"], shapes=[(1, 1), (31, 4), (33, 32)])
     assert set(fake.calls) == {"DEFAULT", "RELU_BIAS", "BGRADB"} - missing
+    for precision in ROUNDED_PRECISIONS:
+        check_rounded_layers(ops, precision, ["relu", "gelu"], shapes=[(1, 1), (31, 4), (33, 32)])
+    assert ("BIAS" in fake.calls) == ("BIAS" not in missing)
 
 
 def test_with_a_timer_the_fastest_of_a_few_candidates_is_kept() -> None:
@@ -126,7 +131,9 @@ def test_with_a_timer_the_fastest_of_a_few_candidates_is_kept() -> None:
 def test_no_algorithm_at_all_is_a_sentence() -> None:
     lt = products(FakeCublasLt(missing=frozenset({"DEFAULT"})))
     arrays = (np.zeros(shape, np.float32) for shape in ((3, 5), (5, 4), (3, 4)))
-    with pytest.raises(DeviceError, match="no algorithm for a product of 4 x 5 and 5 x 3 in float32"):
+    with pytest.raises(
+        DeviceError, match="no algorithm for a product of 4 x 5 and 5 x 3 of float32 in float32"
+    ):
         lt.below(*arrays)
 
 

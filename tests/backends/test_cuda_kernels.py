@@ -104,8 +104,10 @@ def test_a_wrong_number_of_arguments_is_named(launches: Launches) -> None:
 
 
 def test_a_type_without_kernels_is_named() -> None:
-    with pytest.raises(ShapeError, match="an array of float16 was given to a kernel; give float32, float64"):
-        c_type(np.zeros(3, np.float16))
+    with pytest.raises(
+        ShapeError, match="an array of complex64 was given to a kernel; give float32, float64"
+    ):
+        c_type(np.zeros(3, np.complex64))
 
 
 def test_a_kernel_is_compiled_once() -> None:
@@ -122,7 +124,7 @@ def test_a_kernel_is_compiled_once() -> None:
 
 def test_headers_are_pasted_once_with_their_lines() -> None:
     source = kernel_source("activation.cu")
-    assert "#include" not in source
+    assert '#include "' not in source
     assert "#pragma once" not in source
     for header in ("activations.cuh", "maths.cuh", "packs.cuh", "philox.cuh"):
         assert source.count(f'#line 1 "{header}"') == 1
@@ -130,7 +132,10 @@ def test_headers_are_pasted_once_with_their_lines() -> None:
     own = (kernel_folder() / "activation.cu").read_text().splitlines()
     for number, name in re.findall(r'#line (\d+) "(activation\.cu)"\n', source)[1:]:
         following = source.partition(f'#line {number} "{name}"\n')[2].splitlines()[0]
-        assert following in (own[int(number) - 1], '#line 1 "packs.cuh"', '#line 1 "philox.cuh"')
+        assert following in (
+            own[int(number) - 1],
+            *(f'#line 1 "{header}.cuh"' for header in ("halves", "packs", "philox")),
+        )
 
 
 FILES = sorted(path.name for path in kernel_folder().glob("*.cu"))

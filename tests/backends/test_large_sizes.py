@@ -44,12 +44,12 @@ def flat_pass(change: Callable[[str], str]) -> None:
     size = 2**31 + 5
     p, g = sparse(size), sparse(size)
     p[-13:], g[-13:] = 1.0, np.arange(13)
-    clock = np.array([0, 0.5, 1, 0, 0, 0, 0, 0])
+    clock, skip = np.array([0, 0.5, 1, 0, 0, 0, 0, 0]), np.zeros((), np.int32)
     blocks = -(-size // (4 * 256))
     sgd = function("optimizer.cu", "sgd<float>", change)
     # The tail's elements belong to the first threads of the grid, the last whole packs to the last.
     for first, count in ((0, 1), (blocks - 2, 2)):
-        sgd((blocks,), (256,), (p, g, clock, np.int64(size)), blocks=(first, count))
+        sgd((blocks,), (256,), (p, g, clock, skip, np.int64(size)), blocks=(first, count))
     np.testing.assert_array_equal(p[-13:], 1.0 - 0.5 * np.arange(13))
 
 
@@ -72,7 +72,7 @@ def rows_by_index(change: Callable[[str], str]) -> None:
     table = sparse(rows, width)
     table[-1], table[3] = 7.0, 5.0
     out = np.full((2, width), np.nan, np.float32)
-    gather = function("rows.cu", "gather_rows<float>", change)
+    gather = function("rows.cu", "gather_rows<float, float>", change)
     index = np.array([rows - 1, 3])
     gather((1, 1), (128, 2), (table, index, out, np.int64(2), np.int32(width)))
     np.testing.assert_array_equal(out, np.repeat([[7.0], [5.0]], width, axis=1))
@@ -86,7 +86,7 @@ def sums_of_columns(change: Callable[[str], str]) -> None:
     last = (rows - 1) // 4 % parts
     values[-1], values[last * 4] = np.arange(width), 1.0
     sums = sparse(parts, width)
-    columns = function("bias_gradient.cu", "column_sums<float>", change)
+    columns = function("bias_gradient.cu", "column_sums<float, float>", change)
     columns((1, parts), (64, 4), (values, sums, np.int64(rows), np.int32(width)), blocks=(last, 1))
     np.testing.assert_array_equal(sums[last], 1.0 + np.arange(width))
 

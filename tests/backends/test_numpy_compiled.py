@@ -24,6 +24,7 @@ from gpu_mlp.backends.numpy_compiled import (
 from gpu_mlp.backends.reference import optimizers
 from gpu_mlp.backends.reference.activations import bind_activations
 from gpu_mlp.backends.reference.layers import layer_backward, layer_forward
+from gpu_mlp.backends.reference.precisions import keep
 
 RELU = bind_activations(np, scipy.special.erf)
 CACHES = (numpy_compiled._numba, numpy_compiled._compiled)
@@ -120,7 +121,7 @@ def never(*arguments: Any) -> None:
 @pytest.mark.usefixtures("_numba")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bias_and_relu_in_one_pass_have_the_bits_of_the_reference(dtype: str) -> None:
-    reference = hidden_units(partial(layer_forward, np, RELU), *layer(ROWS, dtype, shared=False))
+    reference = hidden_units(partial(layer_forward, np, RELU, keep), *layer(ROWS, dtype, shared=False))
     compiled = hidden_units(one_pass_relu_forward(never), *layer(ROWS, dtype))
     assert compiled.dtype == dtype
     np.testing.assert_array_equal(compiled, reference)
@@ -147,7 +148,7 @@ def test_the_gradient_of_relu_in_one_pass_has_the_bits_of_the_reference(dtype: s
     scratch = LayerScratch(np.empty_like(h_below), np.zeros(h_below.shape, bool), np.ones(ROWS, dtype))
     results = []
     for backward in (
-        partial(layer_backward, np, RELU),
+        partial(layer_backward, np, RELU, keep),
         one_pass_relu_backward(partial(layer_backward_without_below, np)),
     ):
         out = np.full_like(h_below, np.nan)
@@ -164,7 +165,7 @@ def test_the_gradient_of_relu_in_one_pass_has_the_bits_of_the_reference(dtype: s
 def layer_backward_without_below(xp: Any, *arguments: Any) -> None:
     """The reference, which the compiled form asks for the parameters' gradients alone."""
     assert arguments[-1] is None
-    layer_backward(xp, RELU, *arguments)
+    layer_backward(xp, RELU, keep, *arguments)
 
 
 @pytest.mark.parametrize(

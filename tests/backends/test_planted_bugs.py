@@ -19,6 +19,9 @@ from tests.backends.kernel_checks import (
     check_optimizers,
     check_rows,
 )
+from tests.backends.precision_checks import check_growth, check_loss_scale, check_to_factors
+from tests.backends.precision_checks import check_layers as check_rounded_layers
+from tests.backends.precision_checks import check_rows as check_rounded_rows
 from tests.emulator import EmulatorError
 
 
@@ -30,6 +33,7 @@ class Bug:
     right: str
     wrong: str
     times: int = 1
+    seen_by: str = ""  # the file whose check sees it, if not its own
 
 
 def seeing(file: str) -> Callable[[Ops, str], None]:
@@ -43,12 +47,28 @@ def seeing(file: str) -> Callable[[Ops, str], None]:
         return partial(check_losses, losses=few)
     if file == "optimizer.cu":
         return partial(check_optimizers, optimizers=OPTIMIZERS, sizes=(31, 1009, 5120))
-    return {"norm.cu": check_norm, "rows.cu": check_rows}.get(file, check_layers)
+    return {"norm.cu": check_norm_and_scale, "rows.cu": check_rows, "factors.cu": check_halves}.get(
+        file, check_layers
+    )
+
+
+def check_norm_and_scale(ops: Ops, dtype: str) -> None:
+    """Clipping, and the scale of a loss in half precision."""
+    check_norm(ops, dtype)
+    check_loss_scale(ops, dtype)
+    check_growth(ops)
+
+
+def check_halves(ops: Ops, dtype: str) -> None:
+    """Layers, batches and factors in bfloat16."""
+    check_rounded_layers(ops, "bf16", ["relu", "gelu"])
+    check_rounded_rows(ops, "bf16")
+    check_to_factors(ops, "bf16")
 
 
 BUGS = {
     # activation.cu
-    "the bias is forgotten": Bug("activation.cu", "f.at[i] += beta.at[i];", ";"),
+    "the bias is forgotten": Bug("activation.cu", "f.at[i] = T(C(f.at[i]) + C(beta.at[i]));", ";"),
     "the bias of the wrong column": Bug(
         "activation.cu", "load<COUNT>(beta_o + o)", "load<COUNT>(beta_o + (o ? 0 : o))"
     ),
@@ -57,8 +77,8 @@ BUGS = {
     ),
     "h of f before the bias": Bug(
         "activation.cu",
-        "f.at[i] += beta.at[i];\n        h.at[i] = A::value(f.at[i]);",
-        "h.at[i] = A::value(f.at[i]);\n        f.at[i] += beta.at[i];",
+        "f.at[i] = T(C(f.at[i]) + C(beta.at[i]));\n        h.at[i] = T(A::value(C(f.at[i])));",
+        "h.at[i] = T(A::value(C(f.at[i])));\n        f.at[i] = T(C(f.at[i]) + C(beta.at[i]));",
     ),
     "f is not stored": Bug("activation.cu", "if (f_bo != h_bo) store(f_bo + n, f);", ""),
     "packs though rows are not aligned": Bug("activation.cu", "packed && O % PACKED<T> == 0", "packed"),
@@ -80,7 +100,9 @@ BUGS = {
         "activation.cu", "return cdf(f) + f * (", "return cdf(f) + 0 * ("
     ),
     "kept units are not scaled": Bug(
-        "activation.cu", "* (is_kept[i] ? scale : T(0))", "* (is_kept[i] ? T(1) : T(0))"
+        "activation.cu",
+        "C(h.at[i]) * (is_kept[i] ? C(scale) : C(0))",
+        "C(h.at[i]) * (is_kept[i] ? C(1) : C(0))",
     ),
     "dropout's other side": Bug(
         "activation.cu", "kept[i] = drawn >= stream.threshold;", "kept[i] = drawn < stream.threshold;"
@@ -89,7 +111,15 @@ BUGS = {
     "Philox's key stands still": Bug("activation.cu", "k0 += 0x9E3779B9u;", ""),
     "a mask of another place": Bug("activation.cu", "stream.first + n;", "stream.first + n + 1;"),
     "a mask of another step": Bug("activation.cu", "(unsigned)(long long)clock_c[0], layer", "0u, layer", 2),
-    "the gradient ignores dropout": Bug("activation.cu", "dl_dh.at[i] *= is_kept[i] ? scale : T(0);", ""),
+    "the gradient ignores dropout": Bug(
+        "activation.cu", "dl_dh.at[i]) * (is_kept[i] ? C(scale) : C(0))", "dl_dh.at[i])"
+    ),
+    "half a pack of two bytes has the other half's mask": Bug(
+        "activation.cu",
+        "philox(stream, (number + block) / 4)",
+        "philox(stream, number / 4)",
+        seen_by="factors.cu",
+    ),
     # bias_gradient.cu
     "a dropped barrier before the sums": Bug(
         "bias_gradient.cu", "of_thread[thread] = sum;\n  __syncthreads();", "of_thread[thread] = sum;"
@@ -163,12 +193,30 @@ BUGS = {
     "gradients grow where they are small": Bug(
         "norm.cu", "maths::minimum(largest / (*norm + T(1e-6)), T(1))", "largest / (*norm + T(1e-6))"
     ),
+    "the scale of the loss stays in the gradients": Bug("norm.cu", "g.at[i] /= divisor;", ";"),
+    "a gradient that is not finite is not seen": Bug("norm.cu", "sum - sum == T(0)", "sum == sum"),
+    "skipped where all is well": Bug("norm.cu", "finite ? 0 : 1", "finite ? 1 : 0"),
+    "the scale does not fall": Bug("norm.cu", "!finite ? T(0.5)", "!finite ? T(1)"),
+    "the scale never grows": Bug("norm.cu", "good >= growth ? T(2)", "good > growth ? T(2)"),
+    "good steps are counted on": Bug("norm.cu", "*steps = good >= growth ? 0 : good", "*steps = good"),
+    # factors.cu and halves.cuh
+    "factors are not scaled": Bug("factors.cu", "T(by * values.at[i])", "T(values.at[i])"),
+    "factors are cut off": Bug("factors.cu", "whole + 0x7fff + (whole >> 16 & 1)", "whole"),
+    "ties go up": Bug("factors.cu", "0x7fff + (whole >> 16 & 1)", "0x8000"),
+    "sums of a half type in the half type": Bug(
+        "bias_gradient.cu",
+        "sum += C(values_bo[b * O + o]);",
+        "sum = C(T(sum + C(values_bo[b * O + o])));",
+        seen_by="factors.cu",
+    ),
     # rows.cu
     "the index is taken for the row": Bug("rows.cu", "rows_nd + index_b[b] * D + d", "rows_nd + b * D + d"),
     "shares of a weight of 0": Bug(
         "rows.cu", "maths::maximum(block_reduce<Sum>(sum, T(0)), smallest)", "block_reduce<Sum>(sum, T(0))"
     ),
-    "the clock runs late": Bug("rows.cu", "{step, rate, shrink", "{step - 1, rate, shrink"),
+    "the clock runs late": Bug(
+        "rows.cu", "{step, rate, shrink", "{step - 1, rate, shrink", seen_by="activation.cu"
+    ),
 }
 
 
@@ -178,7 +226,8 @@ def planted(bug: Bug) -> Callable[[str, str], str]:
     def plant(file: str, source: str) -> str:
         if file != bug.file:
             return source
-        assert source.count(bug.right) >= bug.times, f"{bug.right!r} is not {bug.times} times in {file}"
+        if source.count(bug.right) < bug.times:  # no AssertionError, which would count as seen
+            raise LookupError(f"{bug.right!r} is not {bug.times} times in {file}")
         return source.replace(bug.right, bug.wrong, bug.times)
 
     return plant
@@ -207,8 +256,7 @@ def _emulator() -> None:
 def test_a_planted_bug_is_seen(name: str) -> None:
     """As a wrong result, or by the emulator in the mode that looks at every access."""
     bug = BUGS[name]
-    file = "activation.cu" if name == "the clock runs late" else bug.file
-    plant, check = planted(bug), seeing(file)
+    plant, check = planted(bug), seeing(bug.seen_by or bug.file)
     seen = outcome(check, emulated_ops("fast", plant)) or outcome(check, emulated_ops("check", plant))
     assert seen is not None, f"{name}: nobody saw it"
 

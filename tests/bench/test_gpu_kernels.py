@@ -12,8 +12,9 @@ import pytest
 import scipy.special
 from gpu import kernels
 from gpu.ceilings import product_rate, scattered
-from gpu.kernel_cases import Case, IdleProducts, kernel_cases, product_cases
+from gpu.kernel_cases import Case, IdleProducts, kernel_cases
 from gpu.notes import Notes
+from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timing
 
 from gpu_mlp.backends.cuda_kernels import KernelLibrary, Launch, kernel_folder, parse_kernels
@@ -106,6 +107,8 @@ BYTES = {
     "adam": 4 * 7 * ELEMENTS + 64,
     "lion": 4 * 5 * ELEMENTS + 64,
     "clip_global_norm": 4 * (3 * ELEMENTS + 3),
+    "unscale_gradients": 4 * 2 * ELEMENTS,
+    "to_factors": (4 + 2) * ELEMENTS,
     "gather_rows": 4 * 2 * ELEMENTS + 8 * ROWS,
     "gather_batch": 4 * 2 * ELEMENTS + 8 * ROWS + 8,
     "row_shares": 4 * (2 * ROWS + 1),

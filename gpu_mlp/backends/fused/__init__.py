@@ -10,7 +10,7 @@ import numpy as np
 
 from gpu_mlp.backends.base import Captured, Ops
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
-from gpu_mlp.backends.fused import clock, graphs, layers, losses, optimizers, rows
+from gpu_mlp.backends.fused import clock, graphs, layers, losses, optimizers, precisions, rows
 from gpu_mlp.backends.fused.products import DotProducts, Products
 
 __all__ = ["INSTANTIATIONS", "DotProducts", "Products", "fused_ops"]
@@ -20,6 +20,7 @@ INSTANTIATIONS: Mapping[str, tuple[str, ...]] = {
     **layers.INSTANTIATIONS,
     **losses.INSTANTIATIONS,
     **optimizers.INSTANTIATIONS,
+    **precisions.INSTANTIATIONS,
     "rows.cu": (
         *clock.INSTANTIATIONS["rows.cu"],
         *rows.INSTANTIATIONS["rows.cu"],
@@ -39,11 +40,15 @@ def fused_ops(
 
     `capture` makes a graph of launches; without it, or with products that cannot be captured, steps are plain launches.
     """
-    the_clock = clock.Clock(kernels, reference.xp.zeros(8, np.float64))
-    fused_layers = layers.FusedLayers(kernels, products, the_clock)
+    xp = reference.xp
+    the_clock = clock.Clock(kernels, xp.zeros(8, np.float64))
+    never, one = xp.zeros((), np.int32), xp.ones((), np.float32)
+    make_layers = partial(layers.FusedLayers, kernels, clock=the_clock)
+    fused_layers = make_layers(products)
     loss = partial(losses.fused_loss, kernels)
-    optimizer = partial(optimizers.fused_optimizer, kernels, the_clock)
-    return replace(
+    optimizer = partial(optimizers.fused_optimizer, kernels, the_clock, never)
+    gather_rows = partial(rows.gather_rows, kernels)
+    ops = replace(
         reference,
         name=name,
         layer_forward=fused_layers.forward,
@@ -61,7 +66,12 @@ def fused_ops(
         adam=optimizer("adam"),
         lion=optimizer("lion"),
         clip_global_norm=partial(optimizers.clip_global_norm, kernels),
-        gather_rows=partial(rows.gather_rows, kernels),
+        unscale_gradients=partial(optimizers.unscale_gradients, kernels),
+        gather_rows=gather_rows,
+        gather_factors=gather_rows,
         row_shares=partial(rows.row_shares, kernels),
+        to_factors=partial(precisions.to_factors, kernels, one),
+        in_precision=precisions.precision_chooser(lambda: ops, products, make_layers),
         graphs=graphs.FusedGraphs(kernels, the_clock, capture) if capture and products.captures else None,
     )
+    return ops

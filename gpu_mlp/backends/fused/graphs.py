@@ -9,14 +9,14 @@ from gpu_mlp.backends.base import Array, Captured
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.optimizers import clock_row
-from gpu_mlp.backends.fused.rows import launch_gather
+from gpu_mlp.backends.fused.rows import GATHERED, launch_gather
 
 __all__ = ["INSTANTIATIONS", "FusedGraphs"]
 
 INSTANTIATIONS = {
     "rows.cu": (
         "load_clock",
-        *(f"gather_batch<{each}>" for each in (*FLOATS, "long long")),
+        *(f"gather_batch<{given}, {to}>" for given, to in GATHERED),
         *(f"end_step<{each}>" for each in FLOATS),
     )
 }

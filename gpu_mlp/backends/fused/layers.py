@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, Dropout, LayerBelow, LayerScratch
-from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
+from gpu_mlp.backends.cuda_kernels import FLOATS, HALVES, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import by_columns, by_elements, column_sums, packed
 from gpu_mlp.backends.fused.products import Products
@@ -21,10 +21,13 @@ INSTANTIATIONS = {
             "activation_gradient",
             "activation_gradient_dropout",
         )
-        for float_type in FLOATS
+        for float_type in (*FLOATS, *HALVES)
         for name in ACTIVATION_NAMES
     ),
-    "bias_gradient.cu": tuple(f"column_sums<{float_type}>" for float_type in FLOATS),
+    "bias_gradient.cu": (
+        *(f"column_sums<{float_type}, {float_type}>" for float_type in FLOATS),
+        *(f"column_sums<{half}, float>" for half in HALVES),
+    ),
 }
 
 
@@ -35,6 +38,7 @@ class FusedLayers:
         self._kernels = kernels
         self._products = products
         self._clock = clock
+        self._zeros: dict[tuple[int, Any], Array] = {}
 
     def forward(
         self,
@@ -51,8 +55,11 @@ class FusedLayers:
         if h_next is None:
             activation, h_next = "identity", f
         in_one_go = activation if h_next is f and dropout is None else None
-        if self._products.forward(h, omega, f, beta, in_one_go):
-            return
+        applied = self._products.forward(h, omega, f, beta, in_one_go)
+        if applied is not None:
+            if applied == in_one_go:
+                return
+            beta = self._no_bias(beta)
         geometry = by_columns(*f.shape, packed(f.itemsize), self._kernels.multiprocessors)
         if dropout is None:
             self._kernel("bias_activation", f, activation)(*geometry, beta, f, h_next)
@@ -89,15 +96,24 @@ class FusedLayers:
         kernel = self._kernel("activation_gradient_dropout", x, below.activation)
         kernel(*geometry, x, below.dl_dh, below.dl_df, *stream)
 
+    def _no_bias(self, beta: Array) -> Array:
+        """Zeros like beta, made once."""
+        key = beta.size, beta.dtype
+        if key not in self._zeros:
+            self._zeros[key] = beta - beta
+        return self._zeros[key]
+
     def _bias_gradient(self, dl_df: Array, dl_dbeta: Array, partial: Array) -> None:
         """dL/dbeta = sum over the batch of dL/df, in parts that stand in rows of `partial` (B, O)."""
-        kernel = self._kernels.get("bias_gradient.cu", f"column_sums<{c_type(dl_df)}>")
         (x, parts), block = column_sums(*dl_df.shape, self._kernels.multiprocessors)
-        sums = dl_dbeta[None]
         if parts > 1:
-            kernel((x, parts), block, dl_df, partial[:parts])
+            self._column_sums((x, parts), block, dl_df, partial[:parts])
             dl_df = partial[:parts]
-        kernel((x, 1), block, dl_df, sums)
+        self._column_sums((x, 1), block, dl_df, dl_dbeta[None])
+
+    def _column_sums(self, grid: tuple[int, ...], block: tuple[int, ...], values: Array, sums: Array) -> None:
+        name = f"column_sums<{c_type(values)}, {c_type(sums)}>"
+        self._kernels.get("bias_gradient.cu", name)(grid, block, values, sums)
 
     def _kernel(self, name: str, like: Array, activation: str) -> Any:
         return self._kernels.get("activation.cu", f"{name}<{c_type(like)}, activation::{activation}>")

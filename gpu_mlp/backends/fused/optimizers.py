@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gpu_mlp.backends.base import Array, OptimizerPrimitive
+from gpu_mlp.backends.base import Array, LossScale, OptimizerPrimitive
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
 from gpu_mlp.backends.reference.optimizers import adam_constants
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
 
-__all__ = ["INSTANTIATIONS", "clip_global_norm", "clock_row", "fused_optimizer"]
+__all__ = ["INSTANTIATIONS", "clip_global_norm", "clock_row", "fused_optimizer", "unscale_gradients"]
 
 INSTANTIATIONS = {
     "optimizer.cu": tuple(
@@ -21,8 +22,8 @@ INSTANTIATIONS = {
     ),
     "norm.cu": tuple(
         f"{kernel}<{float_type}>"
-        for kernel in ("squares", "clip_coefficient", "scale")
-        for float_type in FLOATS
+        for kernel in ("squares", "clip_coefficient", "scale", "unscale", "adjust_scale")
+        for float_type in (FLOATS if kernel in ("squares", "clip_coefficient", "scale") else ("float",))
     ),
 }
 
@@ -79,14 +80,18 @@ def clock_row(
     return kernel, (rate, shrink, penalty, *own)
 
 
-def fused_optimizer(kernels: KernelLibrary, clock: Clock, name: str) -> OptimizerPrimitive:
-    """An optimizer of `reference.optimizers` by its name; gradients stay as they are under an L2 penalty."""
-    return partial(_update, kernels, clock, name)
+def fused_optimizer(kernels: KernelLibrary, clock: Clock, never: Array, name: str) -> OptimizerPrimitive:
+    """An optimizer of `reference.optimizers` by its name; gradients stay as they are under an L2 penalty.
+
+    never: () int32, the 0 of a step that is not to be skipped.
+    """
+    return partial(_update, kernels, clock, never, name)
 
 
 def _update(
     kernels: KernelLibrary,
     clock: Clock,
+    never: Array,
     name: str,
     parameters: Array,
     gradients: Array,
@@ -95,13 +100,14 @@ def _update(
     *,
     learning_rate: float,
     step: int,
+    skip: Array | None = None,
     **constants: float,
 ) -> None:
     kernel, (rate, shrink, penalty, *own) = clock_row(name, learning_rate, step, **constants)
     clock.set(step - 1, rate, shrink, penalty, tuple(own))
     geometry = by_elements(parameters.size, packed(parameters.itemsize), kernels.multiprocessors)
     launch = kernels.get("optimizer.cu", f"{kernel}<{c_type(parameters)}>")
-    launch(*geometry, parameters, gradients, *state, clock.numbers)
+    launch(*geometry, parameters, gradients, *state, clock.numbers, never if skip is None else skip)
 
 
 def clip_global_norm(
@@ -121,3 +127,16 @@ def clip_global_norm(
         (1,), FLAT_BLOCK, partial_sums, norm, coefficient, largest_norm
     )
     kernels.get("norm.cu", f"scale<{float_type}>")(grid, block, gradients, coefficient)
+
+
+def unscale_gradients(
+    kernels: KernelLibrary, gradients: Array, loss_scale: LossScale, scratch: Array
+) -> None:
+    """As `reference.precisions.unscale_gradients`; the parts of the sum stand in `scratch`."""
+    grid, block = by_elements(gradients.size, packed(gradients.itemsize), kernels.multiprocessors)
+    partial_sums = scratch[: grid[0]]
+    scale, steps, skip = loss_scale.scale, loss_scale.steps, loss_scale.skip
+    kernels.get("norm.cu", "unscale<float>")(grid, block, gradients, scale, partial_sums)
+    kernels.get("norm.cu", "adjust_scale<float>")(
+        (1,), FLAT_BLOCK, partial_sums, scale, steps, skip, GROWTH_STEPS
+    )

@@ -7,21 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
+from gpu_mlp.backends.cuda_kernels import FLOATS, HALVES, KernelLibrary, c_type
 from gpu_mlp.backends.fused.geometry import by_columns, one_block, packed
 
-__all__ = ["INSTANTIATIONS", "gather_rows", "launch_gather", "row_shares"]
+__all__ = ["GATHERED", "INSTANTIATIONS", "gather_rows", "launch_gather", "row_shares"]
+
+# What is gathered, and what it becomes.
+GATHERED = tuple((each, each) for each in (*FLOATS, "long long")) + tuple(("float", half) for half in HALVES)
 
 INSTANTIATIONS = {
     "rows.cu": (
-        *(f"gather_rows<{each}>" for each in (*FLOATS, "long long")),
+        *(f"gather_rows<{given}, {to}>" for given, to in GATHERED),
         *(f"row_shares<{each}>" for each in FLOATS),
     )
 }
 
 
 def gather_rows(kernels: KernelLibrary, rows: Array, index: Array, out: Array) -> None:
-    """out_b = rows[index_b]: rows (N, D) or (N,), index (B,), out (B, D) or (B,)."""
+    """out_b = rows[index_b]: rows (N, D) or (N,), index (B,), out (B, D) or (B,), rounded where it is a half type."""
     launch_gather(kernels, "gather_rows", rows, (index,), out)
 
 
@@ -31,8 +34,8 @@ def launch_gather(
     """A kernel that gathers rows (N, D) or (N,) into out (B, D) or (B,), told by the arrays `where`."""
     if rows.ndim == 1:
         rows, out = rows[:, None], out[:, None]
-    geometry = by_columns(*out.shape, packed(out.itemsize), kernels.multiprocessors)
-    kernels.get("rows.cu", f"{name}<{c_type(rows)}>")(*geometry, rows, *where, out, *more)
+    geometry = by_columns(*out.shape, packed(rows.itemsize), kernels.multiprocessors)
+    kernels.get("rows.cu", f"{name}<{c_type(rows)}, {c_type(out)}>")(*geometry, rows, *where, out, *more)
 
 
 def row_shares(kernels: KernelLibrary, weights: Array, total: Array, share: Array) -> None:

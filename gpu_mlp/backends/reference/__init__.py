@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
-from gpu_mlp.backends.reference import layers, losses, optimizers, rows
+from gpu_mlp.backends.reference import layers, losses, optimizers, precisions, rows
 from gpu_mlp.backends.reference.activations import bind_activations
 from gpu_mlp.backends.reference.philox import allocate_philox, draw_bits
 
@@ -35,22 +36,43 @@ def reference_ops(
 ) -> Ops:
     """All primitives written with the functions of `xp`, which is `numpy` or a module like it."""
     activations = bind_activations(xp, erf)
+    gather_rows = partial(rows.gather_rows, xp)
     primitives: dict[str, Any] = {
         **{loss: partial(getattr(losses, loss), xp) for loss in LOSS_NAMES},
-        **{optimizer: partial(getattr(optimizers, optimizer), xp) for optimizer in OPTIMIZER_PRIMITIVES},
+        **{
+            optimizer: optimizers.unless_skipped(partial(getattr(optimizers, optimizer), xp))
+            for optimizer in OPTIMIZER_PRIMITIVES
+        },
     }
-    return Ops(
+
+    def in_precision(precision: str) -> Ops:
+        rounded = precisions.rounding(xp, precision)
+        return replace(
+            ops,
+            layer_forward=partial(layers.layer_forward, xp, activations, rounded),
+            layer_backward=partial(layers.layer_backward, xp, activations, rounded),
+            to_factors=partial(precisions.to_factors, xp, rounded),
+            gather_factors=partial(precisions.gather_factors, gather_rows, rounded),
+            factor_dtype=np.float32,
+        )
+
+    ops = Ops(
         name=name,
         device=device,
         xp=xp,
         elements_at_once=elements_at_once,
-        layer_forward=partial(layers.layer_forward, xp, activations),
-        layer_backward=partial(layers.layer_backward, xp, activations),
+        layer_forward=partial(layers.layer_forward, xp, activations, precisions.keep),
+        layer_backward=partial(layers.layer_backward, xp, activations, precisions.keep),
         **primitives,
         clip_global_norm=partial(optimizers.clip_global_norm, xp),
-        gather_rows=partial(rows.gather_rows, xp),
+        unscale_gradients=partial(precisions.unscale_gradients, xp),
+        gather_rows=gather_rows,
+        gather_factors=gather_rows,
         row_shares=partial(rows.row_shares, xp),
         to_device=to_device,
         to_host=to_host,
         synchronize=synchronize,
+        to_factors=partial(precisions.to_factors, xp, precisions.keep),
+        in_precision=in_precision,
     )
+    return ops

@@ -8,14 +8,34 @@ An L2 penalty adds weight_decay * p to g, in place here; a decoupled one (Loshch
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.base import Array, OptimizerPrimitive
 
-__all__ = ["adagrad", "adam", "adam_constants", "clip_global_norm", "decay", "lion", "rmsprop", "sgd"]
+__all__ = [
+    "adagrad",
+    "adam",
+    "adam_constants",
+    "clip_global_norm",
+    "decay",
+    "lion",
+    "rmsprop",
+    "sgd",
+    "unless_skipped",
+]
 
 CLIP_EPSILON = 1e-6
+
+
+def unless_skipped(update: Callable[..., None]) -> OptimizerPrimitive:
+    """The update, which is not made where `skip` () is given and not 0."""
+
+    def guarded(*arrays: Any, skip: Array | None = None, **constants: Any) -> None:
+        if skip is None or not bool(skip):
+            update(*arrays, **constants)
+
+    return guarded
 
 
 def clip_global_norm(

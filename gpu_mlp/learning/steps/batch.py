@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.base import Array
+from gpu_mlp.network.factors import Factors
 
 __all__ = ["Batch"]
 
@@ -13,10 +14,11 @@ __all__ = ["Batch"]
 class Batch:
     """Memory for exactly `rows` rows of a network's inputs; nothing is allocated after the first batch."""
 
-    def __init__(self, ops: Ops, layer_sizes: Sequence[int], rows: int, dtype: str) -> None:
+    def __init__(self, factors: Factors, layer_sizes: Sequence[int], rows: int, dtype: str) -> None:
+        ops = factors.ops
         xp = ops.xp
-        self._ops = ops
-        self.x: Array = xp.empty((rows, layer_sizes[0]), dtype)
+        self._ops, self._factors = ops, factors
+        self.x: Array = xp.empty((rows, layer_sizes[0]), factors.dtype)
         self.weights: Array = xp.empty(rows, dtype)
         self._targets: dict[tuple[Any, ...], Array] = {}  # by what they are: labels, values, their type
         self._total: Array = xp.empty((), dtype)
@@ -29,6 +31,10 @@ class Batch:
             return self._equal_share
         self._ops.row_shares(weights, self._total, self._share)
         return self._share
+
+    def inputs(self, x: Array) -> Array:
+        """x (rows, D_0) as the first product reads it: itself, or rounded in the batch's own memory."""
+        return self._factors.inputs(x, self.x)
 
     def targets_like(self, y: Array) -> Array:
         """Memory for the batch's targets, always the same for targets of one kind."""
@@ -43,7 +49,7 @@ class Batch:
         """The rows `index` of a table x (N, D_0), y (N,) or (N, O) and weights (N,)."""
         gather_rows = self._ops.gather_rows
         targets = self.targets_like(y)
-        gather_rows(x, index, self.x)
+        self._ops.gather_factors(x, index, self.x)
         gather_rows(y, index, targets)
         if weights is None:
             return self.x, targets, None

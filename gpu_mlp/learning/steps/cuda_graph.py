@@ -19,6 +19,7 @@ from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
@@ -39,6 +40,7 @@ class GraphStep:
     def __init__(
         self,
         network: Network,
+        factors: Factors,
         loss: Loss,
         gradients: ParameterBuffer,
         rows: int,
@@ -47,13 +49,16 @@ class GraphStep:
         batch: Batch,
         dropout: float,
         seed: int,
+        loss_scale: Array | None = None,
     ) -> None:
         xp, dtype = network.ops.xp, network.dtype
         self.network = network
         self._graphs = graphs
         self._rows = rows
         self._batch = batch
-        self._step = LayerwiseStep(network, loss, gradients, rows, dropout=dropout, seed=seed)
+        self._step = LayerwiseStep(
+            network, factors, loss, gradients, rows, dropout=dropout, seed=seed, loss_scale=loss_scale
+        )
         self.loss = self._step.loss
         self._share: Array = xp.empty(rows, dtype)
         self._position: Array = xp.zeros((), np.int64)
@@ -81,7 +86,9 @@ class GraphStep:
     ) -> None:
         """The whole step on a batch from anywhere, which is copied into the step's own memory."""
         own_y = self._batch.targets_like(y)
-        self._batch.x[...], own_y[...], self._share[...] = x, y, share
+        if x is not self._batch.x:
+            self._batch.x[...] = x
+        own_y[...], self._share[...] = y, share
         self._graphs.set_clock(self._clock_rows(optimizer, [learning_rate])[0])
         optimizer.begin_step()
         self._replay(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.randomness import allocate_dropouts
 from gpu_mlp.learning.steps.blas_threads import spread_products
 from gpu_mlp.network.backward import allocate_gradients, backward
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import allocate_trace, forward
 from gpu_mlp.network.losses import allocate_loss_scratch
 from gpu_mlp.network.network import Network
@@ -29,12 +31,14 @@ class LayerwiseStep:
     """All memory for steps of exactly `rows` rows, and the step: nothing is allocated after construction.
 
     The rows may be those of a larger batch from its row `first_row` on, a multiple of 4: their dropout masks are
-    then the batch's, and their shares of the mean loss sum to less than 1.
+    then the batch's, and their shares of the mean loss sum to less than 1. Gradients come out multiplied by the
+    `loss_scale` () where there is one.
     """
 
     def __init__(
         self,
         network: Network,
+        factors: Factors,
         loss: Loss,
         gradients: ParameterBuffer,
         rows: int,
@@ -42,35 +46,49 @@ class LayerwiseStep:
         dropout: float,
         seed: int,
         first_row: int = 0,
+        loss_scale: Array | None = None,
     ) -> None:
-        ops, sizes, dtype = network.ops, network.layer_sizes, network.dtype
+        ops, sizes, dtype = factors.ops, network.layer_sizes, network.dtype
         self.network = network
+        self._factors = factors
+        self._loss_scale = loss_scale
         self.dropouts = allocate_dropouts(
-            ops, sizes, rows, dtype, rate=dropout, seed=seed, first_row=first_row
+            ops, sizes, rows, factors.dtype, rate=dropout, seed=seed, first_row=first_row
         )
         shared = network.activations
         self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts, shared=shared)
         self.gradients = allocate_gradients(ops, gradients, rows, dtype, shared=shared)
+        # dL/df_K before it is rounded.
+        self._dl_df = self.gradients.dl_df[-1]
+        if ops.factor_dtype is not None:
+            self._dl_df = ops.xp.empty((rows, sizes[-1]), dtype)
         self.loss: Array = ops.xp.zeros((), dtype)
         self._loss_primitive: Callable[..., None] = getattr(ops, loss.name)
         self._loss_parameters = loss.parameters
         self._products = spread_products if network.device == "cpu" else nullcontext()
+        # In half precision overflow is nothing unusual: it lowers the loss's scale.
+        self._quiet: Callable[[], AbstractContextManager[None]] = (
+            nullcontext if loss_scale is None else partial(np.errstate, over="ignore", invalid="ignore")
+        )
         self._loss_scratch = allocate_loss_scratch(ops, rows, sizes[-1], dtype)
 
     def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
         """Forward, loss and backward: fills `loss` and the gradient buffer."""
-        network = self.network
-        ops, parameters, activations = network.ops, network.parameters, network.activations
+        factors, activations = self._factors, self.network.activations
+        ops = factors.ops
         for dropout in self.dropouts:
             if dropout is not None:
                 dropout.step = step
         trace, gradients = self.trace, self.gradients
         trace.h[0] = x
-        forward(ops, parameters, activations, trace)
+        factors.refresh()
+        forward(ops, factors, activations, trace)
         self._loss_primitive(
-            trace.f[-1], y, share, self.loss, gradients.dl_df[-1], self._loss_scratch, **self._loss_parameters
+            trace.f[-1], y, share, self.loss, self._dl_df, self._loss_scratch, **self._loss_parameters
         )
-        backward(ops, parameters, activations, trace, gradients)
+        if self._dl_df is not gradients.dl_df[-1]:
+            ops.to_factors(self._dl_df, self._loss_scale, gradients.dl_df[-1])
+        backward(ops, factors, activations, trace, gradients)
 
     def run(
         self,
@@ -84,7 +102,7 @@ class LayerwiseStep:
         """The whole step: gradients, clipping, update."""
         previous = np.setbufsize(UFUNC_BUFFER_ELEMENTS)
         try:
-            with self._products:
+            with self._products, self._quiet():
                 self.compute_gradients(x, y, share, optimizer.step)
                 if clip is not None:
                     clip(self.gradients.flat)

@@ -24,6 +24,7 @@ from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread
 from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, LayerwiseStep
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer
 
@@ -66,6 +67,7 @@ class ThreadedStep:
     def __init__(
         self,
         network: Network,
+        factors: Factors,
         loss: Loss,
         gradients: ParameterBuffer,
         rows: int,
@@ -80,7 +82,9 @@ class ThreadedStep:
         edges = _edges(rows, threads, ROWS_MULTIPLE)
         others = [ParameterBuffer(network.ops, gradients.layout, network.dtype) for _ in edges[1:]]
         self.parts = [
-            LayerwiseStep(network, loss, buffer, stop - start, dropout=dropout, seed=seed, first_row=start)
+            LayerwiseStep(
+                network, factors, loss, buffer, stop - start, dropout=dropout, seed=seed, first_row=start
+            )
             for buffer, (start, stop) in zip([gradients, *others], edges, strict=True)
         ]
         self._rows = [slice(start, stop) for start, stop in edges]

@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import LARGEST_SEED, Loss, check_range, check_type
 from gpu_mlp.errors import ShapeError
+from gpu_mlp.learning.loss_scaling import allocate_loss_scale
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.cuda_graph import GraphStep
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.losses import to_targets, to_weights
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
@@ -36,6 +38,8 @@ class TrainingStep:
         clip_norm: largest norm of all gradients together, or None.
         dropout: share of hidden units dropped, in [0, 1).
         seed: of the dropout masks.
+        precision: of the products, as in `TrainingConfig`. With "fp16" the loss is scaled; a step whose gradients
+            overflow is skipped.
 
     A step neither allocates arrays nor waits for the device; `float(loss)` waits. Targets' ranges are not
     looked at here, since that would wait too: see `gpu_mlp.losses` for what each loss takes.
@@ -51,6 +55,7 @@ class TrainingStep:
         clip_norm: float | None = None,
         dropout: float = 0.0,
         seed: int = 0,
+        precision: str = "auto",
     ) -> None:
         check_range("batch_size", batch_size, low=1, whole=True)
         check_range("dropout", dropout, low=0.0, high=1.0, high_open=True)
@@ -70,8 +75,12 @@ class TrainingStep:
         self.clip_norm = clip_norm
         self.gradient_norm: Array = ops.xp.zeros((), network.dtype)
         self._clip_coefficient: Array = ops.xp.zeros((), network.dtype)
-        self._clip = None if clip_norm is None else self._clip_gradients
         self._dropout, self._seed = dropout, seed
+        self._factors = Factors(ops, network.parameters, precision)
+        self.loss_scale = allocate_loss_scale(ops) if precision == "fp16" else None
+        if self.loss_scale is not None:
+            self.optimizer.skip = self.loss_scale.skip
+        self._clip = None if clip_norm is None and self.loss_scale is None else self._finish_gradients
         self._gradients = ParameterBuffer(ops, network.parameters.layout, network.dtype)
         self._rooms: dict[int, Room] = {batch_size: self._room(batch_size)}
 
@@ -87,7 +96,7 @@ class TrainingStep:
         """
         x, y, weights = self._checked(x, y, sample_weight)
         batch, room = self.room_for(len(x))
-        room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
+        room.run(batch.inputs(x), y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
         return room.loss.copy()
 
     def run_rows(self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array) -> None:
@@ -145,20 +154,30 @@ class TrainingStep:
         return room
 
     def _room(self, rows: int) -> Room:
-        network, threads = self.network, threads_for(self.network, rows)
-        batch = Batch(network.ops, network.layer_sizes, rows, network.dtype)
+        network, factors = self.network, self._factors
+        # Factors that are rounded are one copy for all rows.
+        threads = threads_for(network, rows) if factors.ops.factor_dtype is None else 1
+        batch = Batch(factors, network.layer_sizes, rows, network.dtype)
         what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
-        if (graphs := network.ops.graphs) is not None:
+        if self.loss_scale is not None:
+            what["loss_scale"] = self.loss_scale.scale
+        if (graphs := factors.ops.graphs) is not None:
             what |= {"graphs": graphs, "batch": batch}
-            return batch, GraphStep(network, self.loss, self._gradients, rows, **what)
+            return batch, GraphStep(network, factors, self.loss, self._gradients, rows, **what)
         if threads > 1:
-            return batch, ThreadedStep(network, self.loss, self._gradients, rows, threads=threads, **what)
-        return batch, LayerwiseStep(network, self.loss, self._gradients, rows, **what)
+            return batch, ThreadedStep(
+                network, factors, self.loss, self._gradients, rows, threads=threads, **what
+            )
+        return batch, LayerwiseStep(network, factors, self.loss, self._gradients, rows, **what)
 
-    def _clip_gradients(self, flat: Array) -> None:
-        assert self.clip_norm is not None
-        norm, coefficient = self.gradient_norm, self._clip_coefficient
-        self.network.ops.clip_global_norm(self.clip_norm, flat, norm, coefficient, self.optimizer.scratch)
+    def _finish_gradients(self, flat: Array) -> None:
+        """What stands between the backward pass and the update: the loss's scale, and clipping."""
+        ops, scratch = self.network.ops, self.optimizer.scratch
+        if self.loss_scale is not None:
+            ops.unscale_gradients(flat, self.loss_scale, scratch)
+        if self.clip_norm is not None:
+            norm, coefficient = self.gradient_norm, self._clip_coefficient
+            ops.clip_global_norm(self.clip_norm, flat, norm, coefficient, scratch)
 
     def _checked(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         network = self.network

@@ -19,6 +19,7 @@ from gpu_mlp.learning.steps import TrainingStep, threaded
 from gpu_mlp.learning.steps.blas_threads import blas_threads
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
@@ -47,10 +48,11 @@ class Run:
         buffer = ParameterBuffer(self.network.ops, self.network.parameters.layout, dtype)
         what: dict[str, Any] = {"dropout": dropout, "seed": 5}
         self.gradients = buffer
+        factors = Factors(self.network.ops, self.network.parameters)
         self.step = (
-            ThreadedStep(self.network, Loss(loss), buffer, rows, threads=threads, **what)
+            ThreadedStep(self.network, factors, Loss(loss), buffer, rows, threads=threads, **what)
             if threads
-            else LayerwiseStep(self.network, Loss(loss), buffer, rows, **what)
+            else LayerwiseStep(self.network, factors, Loss(loss), buffer, rows, **what)
         )
         self.optimizer = OptimizerState(
             self.network.ops, optimizer or Adam(1e-2), self.network.parameters.flat
