@@ -68,7 +68,8 @@ __global__ void __launch_bounds__(256, 1) clip_coefficient(const T* partial_p, T
   const T sum = total(partial_p, P);
   if (threadIdx.x == 0) {
     *norm = maths::sqrt(sum);
-    *coefficient = maths::minimum(largest / (*norm + T(1e-6)), T(1));
+    const T shrink = largest / (*norm + T(1e-6));
+    *coefficient = shrink < T(1) ? shrink : T(1);  // 1 where the norm is NaN
   }
 }
 

@@ -67,6 +67,7 @@ def losses_on_digits(device: str, **settings: Any) -> Array:
         clip_norm=config.clip_norm,
         dropout=config.dropout,
         seed=3,
+        precision=config.precision,
     )
     table, order = net.to_inputs(x), epoch_order(3, 1, len(x))
     y = net.ops.to_device(labels)

@@ -50,7 +50,9 @@ def clip_global_norm(
     xp.sqrt(norm, out=norm)
     xp.add(norm, CLIP_EPSILON, out=coefficient)
     xp.divide(largest_norm, coefficient, out=coefficient)
-    xp.minimum(coefficient, 1.0, out=coefficient)
+    xp.fmin(
+        coefficient, 1.0, out=coefficient
+    )  # 1 where the norm is NaN: one gradient must not spoil the others
     xp.multiply(gradients, coefficient, out=gradients)
 
 

@@ -161,7 +161,7 @@ class TrainingStep:
         what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
         if self.loss_scale is not None:
             what["loss_scale"] = self.loss_scale.scale
-        if (graphs := factors.ops.graphs) is not None:
+        if (graphs := network.ops.graphs) is not None:
             what |= {"graphs": graphs, "batch": batch}
             return batch, GraphStep(network, factors, self.loss, self._gradients, rows, **what)
         if threads > 1:

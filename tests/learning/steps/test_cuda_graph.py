@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array
 from gpu_mlp.config import OPTIMIZER_NAMES, TrainingConfig
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.learning.optimizers import Adam
@@ -96,6 +96,18 @@ def test_replayed_epochs_train_like_the_cpu(graphs: Counting, optimizer: str) ->
     # 18 steps of 4 rows and one of 3 to an epoch: 16, 1, 1 and 1 to a launch, each first as plain launches.
     assert graphs.captures == 3
     assert graphs.replays == 4 * 4 - 3
+
+
+@pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)
+def test_replayed_epochs_in_a_precision_train_like_the_cpu(graphs: Counting, precision: str) -> None:
+    """Copies of the parameters, the scale of the loss and skipped steps are read anew by every replay."""
+    config = TrainingConfig(
+        epochs=4, batch_size=4, learning_rate=1e-2, dropout=0.3, clip_norm=0.5, precision=precision
+    )
+    on_cuda, on_cpu = (trained(device, config, 75) for device in ("cuda", "cpu"))
+    for actual, expected in zip(on_cuda, on_cpu, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=2e-2, atol=5e-3)
+    assert graphs.captures == 3
 
 
 @pytest.mark.parametrize("rows", [3, 4, 5, 64, 65, 4 * STEPS_A_LAUNCH * 2 + 7])
