@@ -12,9 +12,17 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Ops
 from gpu_mlp.backends.select import device_ops
-from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig, check_range, check_type, to_tuple
+from gpu_mlp.config import (
+    Loss,
+    NetworkConfig,
+    TrainingConfig,
+    check_precision,
+    check_range,
+    check_type,
+    to_tuple,
+)
 from gpu_mlp.data import Preparation, Split, Table, Target, read_table, require_counts, split_rows
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
@@ -231,7 +239,10 @@ def plan_fit(
         config.seed,
         dtype,
     )
+    check_precision(config.precision, dtype)
     ops = device_ops(device)
+    if config.precision in ROUNDED_PRECISIONS:
+        ops.in_precision(config.precision)  # or it is refused here, before the table is read
     if target in ignore:
         raise ConfigError(f"column {quoted(target)} is both the target and ignored; ignore other columns")
     table = read_table(source, ignore=ignore)

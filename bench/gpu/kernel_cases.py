@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from gpu.ceilings import scattered
+from gpu.idle_products import IdleProducts
 from gpu_mlp.backends.base import (
     Array,
     Dropout,
@@ -22,7 +23,7 @@ from gpu_mlp.backends.base import (
     PhiloxBuffers,
 )
 
-__all__ = ["Case", "IdleProducts", "kernel_cases", "moved_bytes"]
+__all__ = ["Case", "kernel_cases", "moved_bytes"]
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,6 @@ class Case:
     work: Callable[[], None]
     bytes: int
     flops: int = 0
-
-
-class IdleProducts:
-    """Products that are not computed; with `adds_up` they say that they did the bias gradient too."""
-
-    captures = True
-    adds_up = False
-
-    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> str | None:
-        """Nothing."""
-        return None
-
-    def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
-        """Nothing."""
-        return self.adds_up
-
-    def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
-        """Nothing."""
-
-    def in_precision(self, precision: str) -> IdleProducts:
-        """As idle in any."""
-        return self
 
 
 def moved_bytes(*arrays: Array) -> int:

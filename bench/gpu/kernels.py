@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gpu.ceilings import cuda_products
-from gpu.kernel_cases import Case, IdleProducts, kernel_cases
+from gpu.idle_products import IdleProducts
+from gpu.kernel_cases import Case, kernel_cases
 from gpu.notes import Notes
 from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timer

@@ -27,7 +27,7 @@ def _product_case(xp: Any, products: Any, size: tuple[int, int, int], dtype: str
     f, beta = scattered(xp, (batch, outputs), dtype, 2), xp.zeros(outputs, dtype)
     if which.startswith("forward"):
         activation = "relu" if which.endswith("relu") else "identity"
-        work = partial(products.forward, h, omega, f, beta, activation)
+        work = partial(products.forward, h, omega, beta, f, f, activation, None)
         moved = (h, omega, f, beta)
     elif which == "below":
         work, moved = partial(products.below, f, omega, h), (f, omega, h, beta[:0])

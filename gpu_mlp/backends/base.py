@@ -80,6 +80,10 @@ class LayerScratch:
     values: Array  # (B, D), the compute type
     mask: Array  # (B, D), bool
     ones: Array  # (B,), constant 1: a sum over the batch is a product with it
+    # (B, bytes), uint8: a bit for each f > 0, which a product that ends in ReLU may leave for the backward pass; where
+    # None, it leaves nothing. `signs_left` says whether the last forward pass did.
+    signs: Array | None = None
+    signs_left: bool = False
 
 
 @dataclass(slots=True)
@@ -268,6 +272,11 @@ class Ops:
     # This backend with products in a precision of ROUNDED_PRECISIONS; raises DeviceError where it does not have it.
     in_precision: Callable[[str], Ops]
     factor_dtype: Any = None
+
+    # Whether a layer may leave the signs of f for its backward pass.
+    leaves_signs: bool = False
+    # Whether dropout masks are drawn where they are needed, without memory for them.
+    draws_masks: bool = False
 
     # Only where a step can be captured.
     graphs: Graphs | None = None

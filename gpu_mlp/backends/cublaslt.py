@@ -14,15 +14,16 @@ transpose:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.cublaslt_plans import Plan, Problem
+from gpu_mlp.backends.fused.products import NOTHING, Applied
 from gpu_mlp.errors import DeviceError
 
 __all__ = ["WORKSPACE_BYTES", "LtProducts", "Timer", "import_cublaslt"]
@@ -31,19 +32,11 @@ logger = logging.getLogger("gpu_mlp")
 
 # What Hopper's fastest algorithms ask for.
 WORKSPACE_BYTES = 32 << 20
-CANDIDATES = 8
 TIMED_CANDIDATES = 4
 
 # Seconds on the device that a call takes.
 Timer: TypeAlias = Callable[[Callable[[], None]], float]
 LARGEST_ALIGNMENT = 256
-
-# Values of cudaDataType_t and cublasComputeType_t, which the bindings take as numbers.
-_DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
-_STRICT = {"float32": 68, "float64": 70, "float16": 68, "bfloat16": 68}
-_TF32 = 77
-# Those that add beta, by the activation that comes after.
-_EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}
 
 
 @cache
@@ -61,103 +54,6 @@ def import_cublaslt() -> Any:
     return cublasLt
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """D (m, n) = op(A) op(B) over k, column-major with no gaps between columns."""
-
-    m: int
-    n: int
-    k: int
-    transposed_a: bool
-    transposed_b: bool
-    factors: np.dtype[Any]  # the type of A and B
-    result: np.dtype[Any]  # that of D
-    tf32: bool
-    alignments: tuple[int, int, int]
-    epilogue: str
-
-
-class _Plan:
-    """The descriptors of one problem and the algorithm that cuBLASLt thinks fastest."""
-
-    def __init__(self, lt: Any, handle: int, problem: _Problem, workspace_bytes: int) -> None:
-        self._lt = lt
-        factors, result = problem.factors.name, problem.result.name
-        # alpha and beta of D = alpha A B + beta C, in the type that is computed in.
-        scalars = "float64" if factors == "float64" else "float32"
-        compute = _TF32 if problem.tf32 and factors == "float32" else _STRICT[factors]
-        self.descriptor = lt.matmul_desc_create(compute, _DATA_TYPES[scalars])
-        self._set("TRANSA", int(problem.transposed_a))
-        self._set("TRANSB", int(problem.transposed_b))
-        self._set("EPILOGUE", int(lt.Epilogue[problem.epilogue]))
-        if problem.epilogue != "DEFAULT":
-            self._set("BIAS_DATA_TYPE", _DATA_TYPES[result])
-        self._bias = 0
-
-        def layout(dtype: str, rows: int, columns: int, transposed: bool) -> int:
-            if transposed:
-                rows, columns = columns, rows
-            descriptor: int = lt.matrix_layout_create(_DATA_TYPES[dtype], rows, columns, rows)
-            return descriptor
-
-        self.a = layout(factors, problem.m, problem.k, problem.transposed_a)
-        self.b = layout(factors, problem.k, problem.n, problem.transposed_b)
-        self.d = layout(result, problem.m, problem.n, False)
-        self._scalars = np.array([1, 0], scalars)
-        self.one = self._scalars.ctypes.data
-        self.zero = self.one + self._scalars.itemsize
-        self.algorithms = self._candidates(handle, problem.alignments, workspace_bytes)
-        start, size = self.algorithms.ctypes.data, self.algorithms.itemsize
-        self.addresses = [start + i * size for i in range(len(self.algorithms))]
-        self.fastest = start
-
-    def _set(self, name: str, value: int) -> None:
-        attribute = self._lt.MatmulDescAttribute[name]
-        box = np.array([value], self._lt.get_matmul_desc_attribute_dtype(attribute))
-        self._lt.matmul_desc_set_attribute(self.descriptor, attribute, box.ctypes.data, box.nbytes)
-
-    def _candidates(self, handle: int, alignments: tuple[int, int, int], workspace_bytes: int) -> Any:
-        """The algorithms that can do it, likeliest fastest first."""
-        lt = self._lt
-        preference = lt.matmul_preference_create()
-        a, b, d = alignments
-        settings = {
-            "MAX_WORKSPACE_BYTES": workspace_bytes,
-            "MIN_ALIGNMENT_A_BYTES": a,
-            "MIN_ALIGNMENT_B_BYTES": b,
-            "MIN_ALIGNMENT_C_BYTES": d,
-            "MIN_ALIGNMENT_D_BYTES": d,
-        }
-        for name, value in settings.items():
-            attribute = lt.MatmulPreferenceAttribute[name]
-            box = np.array([value], lt.get_matmul_preference_attribute_dtype(attribute))
-            lt.matmul_preference_set_attribute(preference, attribute, box.ctypes.data, box.nbytes)
-        found = np.zeros(CANDIDATES, lt.matmul_heuristic_result_dtype)
-        count = np.zeros(1, np.int32)
-        layouts = (self.a, self.b, self.d, self.d)
-        try:
-            lt.matmul_algo_get_heuristic(
-                handle,
-                self.descriptor,
-                *layouts,
-                preference,
-                CANDIDATES,
-                found.ctypes.data,
-                count.ctypes.data,
-            )
-        except lt.cuBLASLtError:  # what is not supported at all
-            count[0] = 0
-        finally:
-            lt.matmul_preference_destroy(preference)
-        return found[: int(count[0])]
-
-    def point_at_bias(self, pointer: int) -> None:
-        """Where the epilogue reads beta or writes its gradient."""
-        if pointer != self._bias:
-            self._set("BIAS_POINTER", pointer)
-            self._bias = pointer
-
-
 class LtProducts:
     """The products of a layer by cuBLASLt, with the bias, ReLU and the bias gradient as epilogues where it has them.
 
@@ -171,6 +67,7 @@ class LtProducts:
     """
 
     captures = True
+    leaves_signs = True
 
     def __init__(
         self,
@@ -186,7 +83,7 @@ class LtProducts:
         self._pointer = pointer
         self._stream = stream
         self._timer = timer
-        self._plans: dict[_Problem, _Plan] = {}
+        self._plans: dict[Problem, Plan] = {}
         self._tf32 = False
 
     def in_precision(self, precision: str) -> LtProducts:
@@ -197,19 +94,23 @@ class LtProducts:
         products._tf32 = True
         return products
 
-    def forward(self, h: Array, omega: Array, f: Array, beta: Array, activation: str | None) -> str | None:
-        """f = h Omega^T; or a[h Omega^T + beta] for identity and relu, and then the name of a."""
+    def forward(
+        self,
+        h: Array,
+        omega: Array,
+        beta: Array,
+        f: Array,
+        h_next: Array,
+        activation: str | None,
+        signs: Array | None,
+    ) -> Applied:
+        """f = h Omega^T, with the bias, the activation and its signs where there is an epilogue; see `Products`."""
         size = (f.shape[1], f.shape[0], h.shape[1])
-        # A half type would be rounded before beta is added, and after: any epilogue is better than none.
-        wanted = (activation, "identity") if f.itemsize == 2 else (activation,)
-        for name in wanted:
-            epilogue = _EPILOGUES.get(name or "")
-            if epilogue and self._multiply(
-                size, omega, h, f, transposed_a=True, epilogue=epilogue, bias=beta
-            ):
-                return name
+        for epilogue, out, aux, applied in _forward_epilogues(f, h_next, activation, signs):
+            if self._multiply(size, omega, h, out, transposed_a=True, epilogue=epilogue, bias=beta, aux=aux):
+                return applied
         self._plain(size, omega, h, f, transposed_a=True)
-        return None
+        return NOTHING
 
     def weights(self, dl_df: Array, h: Array, dl_domega: Array, dl_dbeta: Array) -> bool:
         """dL/dOmega = (dL/df)^T h; and dL/dbeta where cuBLASLt adds up, and then True."""
@@ -222,6 +123,16 @@ class LtProducts:
     def below(self, dl_df: Array, omega: Array, dl_dh: Array) -> None:
         """dL/dh = dL/df Omega"""
         self._plain((omega.shape[1], dl_df.shape[0], omega.shape[0]), omega, dl_df, dl_dh)
+
+    def below_activation(
+        self, dl_df: Array, omega: Array, activation: str, of: Array, dl_df_below: Array
+    ) -> bool:
+        """dL/df_{k-1} = a'[f_{k-1}] * (dL/df Omega) where there is an epilogue; see `Products`."""
+        size = (omega.shape[1], dl_df.shape[0], omega.shape[0])
+        if activation == "gelu_tanh" and not _gelu_fits(of):
+            return False
+        epilogue = {"relu": "DRELU", "gelu_tanh": "DGELU"}[activation]
+        return self._multiply(size, omega, dl_df, dl_df_below, epilogue=epilogue, aux=of)
 
     def _plain(
         self,
@@ -251,30 +162,35 @@ class LtProducts:
         transposed_b: bool = False,
         epilogue: str = "DEFAULT",
         bias: Array | None = None,
+        aux: Array | None = None,
     ) -> bool:
         """Whether cuBLASLt has an algorithm for it; with one it is done."""
-        pointers = tuple(map(self._pointer, (a, b, d)))
-        alignments = tuple(map(_alignment, pointers))
+        at_a, at_b, at_d = pointers = self._pointer(a), self._pointer(b), self._pointer(d)
+        alignments = _alignment(at_a), _alignment(at_b), _alignment(at_d)
         types = a.dtype, d.dtype
-        problem = _Problem(*size, transposed_a, transposed_b, *types, self._tf32, alignments, epilogue)  # type: ignore[arg-type]
+        problem = Problem(
+            *size, transposed_a, transposed_b, *types, self._tf32, alignments, epilogue, _leading(aux)
+        )
         plan = self._plans.get(problem)
         fresh = plan is None
         if plan is None:
-            plan = self._plans[problem] = _Plan(self._lt, self._handle, problem, self._workspace.nbytes)
+            plan = self._plans[problem] = Plan(self._lt, self._handle, problem, self._workspace.nbytes)
         if len(plan.algorithms) == 0:
             return False
         if bias is not None:
-            plan.point_at_bias(self._pointer(bias))
+            plan.point("BIAS_POINTER", self._pointer(bias))
+        if aux is not None:
+            plan.point("EPILOGUE_AUX_POINTER", self._pointer(aux))
         if fresh and self._timer is not None:
             candidates = plan.addresses[:TIMED_CANDIDATES]
             plan.fastest = min(candidates, key=partial(self._seconds, self._timer, plan, pointers))
         self._launch(plan, pointers, plan.fastest)
         return True
 
-    def _seconds(self, timer: Timer, plan: _Plan, pointers: tuple[int, ...], algorithm: int) -> float:
+    def _seconds(self, timer: Timer, plan: Plan, pointers: tuple[int, ...], algorithm: int) -> float:
         return timer(partial(self._launch, plan, pointers, algorithm))
 
-    def _launch(self, plan: _Plan, pointers: tuple[int, ...], algorithm: int) -> None:
+    def _launch(self, plan: Plan, pointers: tuple[int, ...], algorithm: int) -> None:
         at_a, at_b, at_d = pointers
         self._lt.matmul(
             self._handle,
@@ -286,6 +202,33 @@ class LtProducts:
             self._workspace.nbytes,
             self._stream(),
         )
+
+
+def _forward_epilogues(
+    f: Array, h_next: Array, activation: str | None, signs: Array | None
+) -> Iterator[tuple[str, Array, Array | None, Applied]]:
+    """Epilogue, output, what it leaves and what it then has done, the best first."""
+    if activation == "relu":
+        if signs is not None:
+            yield "RELU_AUX_BIAS", f, signs, Applied("relu", signs=True)
+        yield "RELU_BIAS", f, None, Applied("relu")
+    elif activation == "gelu_tanh" and _gelu_fits(f):
+        yield "GELU_AUX_BIAS", h_next, f, Applied("gelu_tanh")
+    # A half type would be rounded before beta is added, and after: any epilogue is better than none.
+    if activation == "identity" or f.itemsize == 2:
+        yield "BIAS", f, None, Applied("identity")
+
+
+def _gelu_fits(f: Array) -> bool:
+    """cuBLASLt's GELU is only as exact as a half type, and wants columns of f that are a multiple of 8."""
+    return f.itemsize == 2 and f.shape[1] % 8 == 0
+
+
+def _leading(aux: Array | None) -> int:
+    """In bits for signs, whose rows are whole bytes, else in numbers."""
+    if aux is None:
+        return 0
+    return int(aux.shape[1]) * (8 if aux.dtype == np.uint8 else 1)
 
 
 def _alignment(pointer: int) -> int:

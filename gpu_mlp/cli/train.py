@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Group, Parameter
 
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS
 from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics
 from gpu_mlp.cli.progress import Interruption, progress_for
@@ -175,12 +176,13 @@ def _facts(plan: FitPlan, device: str) -> list[tuple[str, str]]:
     activations = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
     why = automatic_device()[1] if device == "auto" else "asked for by --device"
     architecture = "-".join(map(str, sizes))
+    products = f", products in {config.precision}" if config.precision in ROUNDED_PRECISIONS else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
     return [
         ("table", f"{table.origin}: {table.rows} rows, {len(table.names) - 1} feature columns"),
         ("task", plan.reason),
         ("rows", f"{counts} (seed {config.seed})"),
-        ("network", f"{architecture}, {activations}, {parameters} parameters, {network.dtype}"),
+        ("network", f"{architecture}, {activations}, {parameters} parameters, {network.dtype}{products}"),
         (
             "training",
             f"{config.loss}, {config.optimizer}, batches of {config.batch_size}, {config.epochs} epochs",

@@ -49,14 +49,15 @@ def allocate_dropouts(
     xp = ops.xp
     if rate == 0.0:
         return [None] * (len(layer_sizes) - 2)
+    drawn = 0 if ops.draws_masks else rows
     return [
         Dropout(
             rate=rate,
             key=philox_key(seed),
             layer=layer,
             kept=xp.empty((rows, width), dtype),
-            multiplier=xp.empty((rows, width), dtype),
-            scratch=allocate_philox(xp, rows * width, first=first_row * width),
+            multiplier=xp.empty((drawn, width), dtype),
+            scratch=allocate_philox(xp, drawn * width, first=first_row * width),
         )
         for layer, width in enumerate(layer_sizes[1:-1])
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Dropout, LayerScratch, Ops
@@ -45,12 +46,13 @@ def allocate_trace(
     *,
     dropouts: Sequence[Dropout | None] | None = None,
     shared: Sequence[str] = (),
+    backward: bool = False,
 ) -> Trace:
     """Memory for a forward pass of `batch` rows; the input h[0] is assigned by whoever runs it.
 
     `dropouts` has one entry for each of the K hidden layers. `shared`, their activations, is given where nobody
     reads the trace: f_k and h_{k+1} are then the same memory wherever the backward pass needs h alone. All but the
-    output f_K have the type of the backend's factors.
+    output f_K have the type of the backend's factors. `backward` says that a backward pass follows.
     """
     xp = ops.xp
     widths = layer_sizes[1:]
@@ -72,11 +74,20 @@ def allocate_trace(
                 values=values[: batch * width].reshape(batch, width),
                 mask=mask[: batch * width].reshape(batch, width),
                 ones=ones,
+                signs=_allocate_signs(ops, batch, width) if backward and name == "relu" else None,
             )
-            for width in widths
+            for width, name in zip_longest(widths, shared)
         ],
         dropouts=list(dropouts) if dropouts is not None else [None] * (len(widths) - 1),
     )
+
+
+def _allocate_signs(ops: Ops, batch: int, width: int) -> Array | None:
+    """A bit for each unit, in rows of a multiple of 128 bits, where the backend makes use of them."""
+    if not ops.leaves_signs:
+        return None
+    signs: Array = ops.xp.empty((batch, -(-width // 128) * 16), "uint8")
+    return signs
 
 
 def forward(

@@ -127,21 +127,27 @@ class Recorder:
         return call
 
 
-def recorded_products(recorder: Recorder) -> LtProducts:
+# Epilogues that would do what a kernel is to be seen doing.
+DONE_BY_KERNELS = frozenset({"RELU_BIAS", "RELU_AUX_BIAS", "GELU_AUX_BIAS", "BGRADB"})
+
+
+def recorded_products(recorder: Recorder, missing: frozenset[str]) -> LtProducts:
     """The planned products on a cuBLASLt that multiplies in NumPy, and whose calls can be recorded.
 
-    It lacks the epilogues that would do what a kernel is to be seen doing.
+    It lacks the epilogues `missing`.
     """
 
     def launch(work: Callable[[], None]) -> None:
         recorder.recorded(work)()
 
-    lt = FakeCublasLt(launch=launch, missing=frozenset({"RELU_BIAS", "BGRADB"}))
+    lt = FakeCublasLt(launch=launch, missing=missing)
     return LtProducts(lt, np.empty(64, np.uint8), lambda array: int(array.ctypes.data), lambda: 0)
 
 
 @cache
-def emulated_ops(mode: str = "fast", change: Change | None = None) -> Ops:
+def emulated_ops(
+    mode: str = "fast", change: Change | None = None, missing: frozenset[str] = DONE_BY_KERNELS
+) -> Ops:
     """In the emulator's mode "fast" or "check"; raises DeviceError where no kernel can be emulated."""
     reason = unavailable_reason()
     if reason is not None:
@@ -161,4 +167,6 @@ def emulated_ops(mode: str = "fast", change: Change | None = None) -> Ops:
         return recorder.recorded(compiler(file, source, name))
 
     kernels = KernelLibrary(compile_recorded, EmulatedPlace(), MULTIPROCESSORS)
-    return fused_ops(reference, "cuda-emulated", kernels, recorded_products(recorder), recorder.capture)
+    return fused_ops(
+        reference, "cuda-emulated", kernels, recorded_products(recorder, missing), recorder.capture
+    )

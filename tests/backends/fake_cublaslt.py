@@ -42,6 +42,10 @@ class Epilogue(IntEnum):
     DEFAULT = 1
     BIAS = 4
     RELU_BIAS = 6
+    RELU_AUX_BIAS = 134
+    DRELU = 136
+    GELU_AUX_BIAS = 164
+    DGELU = 192
     BGRADB = 512
 
 
@@ -52,6 +56,8 @@ class MatmulDescAttribute(IntEnum):
     TRANSB = 4
     EPILOGUE = 7
     BIAS_POINTER = 8
+    EPILOGUE_AUX_POINTER = 11
+    EPILOGUE_AUX_LD = 12
     BIAS_DATA_TYPE = 26
 
 
@@ -138,7 +144,7 @@ class FakeCublasLt:
 
     def get_matmul_desc_attribute_dtype(self, attribute: int) -> Any:
         """As the bindings say."""
-        return {7: np.uint32, 8: np.int64}.get(int(attribute), np.int32)
+        return {7: np.uint32, 8: np.int64, 11: np.int64, 12: np.int64}.get(int(attribute), np.int32)
 
     def matmul_desc_set_attribute(self, operation: int, attribute: int, pointer: int, size: int) -> None:
         """Read the value from memory."""
@@ -251,6 +257,38 @@ class FakeCublasLt:
         self.launch(partial(_quietly, _multiply, kept, left, right, self.objects[d_layout].matrix(d)))
 
 
+ADDS_BIAS = (Epilogue.BIAS, Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS, Epilogue.GELU_AUX_BIAS)
+SQRT_2_OVER_PI, CUBE = 0.7978845608028654, 0.044715
+
+
+def _signs(attributes: dict[int, int], shape: tuple[int, int]) -> Array:
+    """The bits of every column, in bytes: as many to a column as its leading dimension, a multiple of 128, says."""
+    rows, columns = shape
+    leading = attributes[12]
+    assert leading % 128 == 0
+    assert leading >= rows
+    assert attributes[11] % 16 == 0
+    return _read(attributes[11], np.uint8, columns * leading // 8).reshape(columns, leading // 8)
+
+
+def _columns(attributes: dict[int, int], like: Array) -> Array:
+    """What an epilogue keeps beside D, in D's type."""
+    leading = attributes[12]
+    assert leading % 8 == 0
+    assert attributes[11] % 16 == 0
+    values = _read(attributes[11], like.dtype, leading * like.shape[1])
+    return values.reshape(like.shape[1], leading).T[: like.shape[0]]
+
+
+def _gelu(f: Array) -> Array:
+    return 0.5 * f * (1 + np.tanh(SQRT_2_OVER_PI * (f + CUBE * f**3)))
+
+
+def _gelu_gradient(f: Array) -> Array:
+    t = np.tanh(SQRT_2_OVER_PI * (f + CUBE * f**3))
+    return 0.5 * (1 + t) + 0.5 * f * (1 - t**2) * SQRT_2_OVER_PI * (1 + 3 * CUBE * f**2)
+
+
 def _quietly(work: Callable[..., None], *arguments: Any) -> None:
     """A device does not warn of overflow."""
     with np.errstate(all="ignore"):
@@ -266,9 +304,22 @@ def _multiply(description: Operation, left: Array, right: Array, out: Array) -> 
             rounding(np, "tf32")(each)
     result = left @ right
     epilogue = Epilogue(attributes[7])
-    if epilogue in (Epilogue.BIAS, Epilogue.RELU_BIAS):
+    if epilogue in ADDS_BIAS:
         result += _read(attributes[8], out.dtype, out.shape[0])[:, None].astype(dtype)
-    if epilogue == Epilogue.RELU_BIAS:
+    if epilogue in (Epilogue.RELU_AUX_BIAS, Epilogue.DRELU):
+        signs = _signs(attributes, out.shape)
+        if epilogue == Epilogue.DRELU:
+            result *= np.unpackbits(signs, axis=1, bitorder="little")[:, : len(out)].T
+        else:
+            signs[:, : -(-len(out) // 8)] = np.packbits(result.T > 0, axis=1, bitorder="little")
+    if epilogue in (Epilogue.GELU_AUX_BIAS, Epilogue.DGELU):
+        f = _columns(attributes, out)
+        if epilogue == Epilogue.DGELU:
+            result *= _gelu_gradient(f.astype(dtype))
+        else:
+            f[...] = result.astype(out.dtype)
+            result = _gelu(result)
+    if epilogue in (Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS):
         np.maximum(result, 0, out=result)
     if epilogue == Epilogue.BGRADB:  # over the inner dimension of op(B), one sum a column
         _read(attributes[8], out.dtype, out.shape[1])[...] = right.sum(axis=0)

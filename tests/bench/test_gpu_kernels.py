@@ -12,7 +12,8 @@ import pytest
 import scipy.special
 from gpu import kernels
 from gpu.ceilings import product_rate, scattered
-from gpu.kernel_cases import Case, IdleProducts, kernel_cases
+from gpu.idle_products import IdleProducts
+from gpu.kernel_cases import Case, kernel_cases
 from gpu.notes import Notes
 from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timing

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from gpu import ceilings, device, kernels, quiet
-from gpu.kernel_cases import IdleProducts, kernel_cases
+from gpu.idle_products import IdleProducts
+from gpu.kernel_cases import kernel_cases
 from gpu.notes import Notes
 from gpu.problems import Problem
 

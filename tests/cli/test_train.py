@@ -206,3 +206,32 @@ def test_a_folder_made_by_another_meanwhile_is_not_overwritten(
     assert outcome.code == 2
     assert outcome.err.endswith("gpu-mlp: run already exists; choose another --out or remove it\n")
     assert everything_in(Path()) == {"run": b""}
+
+
+def test_products_in_a_precision_are_told_and_learn(tmp_path: Path) -> None:
+    outcome = done(
+        "train", "--demo", "digits", "--precision", "bf16", "--epochs", "4", "--out", str(tmp_path / "run")
+    )
+    assert "parameters, float32, products in bf16\n" in outcome.err
+    assert gpu_mlp.load(tmp_path / "run" / "model.safetensors", "cpu").network.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--precision", "half"),
+            "precision 'half' is unknown; choose one of auto, float32, float64, tf32, bf16, fp16",
+        ),
+        (
+            ("--precision", "bf16", "--dtype", "float64"),
+            "precision 'bf16' rounds float32, but the network has dtype",
+        ),
+    ],
+)
+def test_a_precision_that_cannot_be_is_refused_before_anything_is_read(
+    flags: tuple[str, ...], message: str
+) -> None:
+    outcome = run("train", "--demo", "digits", *flags)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"gpu-mlp: {message}")

@@ -72,6 +72,8 @@ def fused_ops(
         row_shares=partial(rows.row_shares, kernels),
         to_factors=partial(precisions.to_factors, kernels, one),
         in_precision=precisions.precision_chooser(lambda: ops, products, make_layers),
+        leaves_signs=products.leaves_signs,
+        draws_masks=True,
         graphs=graphs.FusedGraphs(kernels, the_clock, capture) if capture and products.captures else None,
     )
     return ops

@@ -54,10 +54,12 @@ class FusedLayers:
         """f_k = h_k Omega_k^T + beta_k and h_{k+1} = a[f_k], as `reference.layers.layer_forward`."""
         if h_next is None:
             activation, h_next = "identity", f
-        in_one_go = activation if h_next is f and dropout is None else None
-        applied = self._products.forward(h, omega, f, beta, in_one_go)
-        if applied is not None:
-            if applied == in_one_go:
+        # GELU keeps f beside h; of the others that products know, f_k and h_{k+1} must be one memory.
+        in_one_go = activation if dropout is None and (h_next is f or activation == "gelu_tanh") else None
+        applied = self._products.forward(h, omega, beta, f, h_next, in_one_go, scratch.signs)
+        scratch.signs_left = applied.signs
+        if applied.activation is not None:
+            if applied.activation == in_one_go:
                 return
             beta = self._no_bias(beta)
         geometry = by_columns(*f.shape, packed(f.itemsize), self._kernels.multiprocessors)
@@ -84,6 +86,8 @@ class FusedLayers:
             self._bias_gradient(dl_df, dl_dbeta, scratch.values)
         if below is None:
             return
+        if self._below_in_one_go(dl_df, omega, below):
+            return
         self._products.below(dl_df, omega, below.dl_dh)
         x = below.h if below.activation in GRADIENT_FROM_H else below.f
         pack = packed(x.itemsize)
@@ -95,6 +99,17 @@ class FusedLayers:
         stream = self._stream(below.dropout)
         kernel = self._kernel("activation_gradient_dropout", x, below.activation)
         kernel(*geometry, x, below.dl_dh, below.dl_df, *stream)
+
+    def _below_in_one_go(self, dl_df: Array, omega: Array, below: LayerBelow) -> bool:
+        """dL/df_{k-1} by the product itself, where it can and nobody looks at dL/dh_k."""
+        if below.traced or below.dropout is not None:
+            return False
+        of = {"relu": below.scratch.signs if below.scratch.signs_left else None, "gelu_tanh": below.f}.get(
+            below.activation
+        )
+        return of is not None and self._products.below_activation(
+            dl_df, omega, below.activation, of, below.dl_df
+        )
 
     def _no_bias(self, beta: Array) -> Array:
         """Zeros like beta, made once."""

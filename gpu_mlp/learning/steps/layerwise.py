@@ -56,7 +56,9 @@ class LayerwiseStep:
             ops, sizes, rows, factors.dtype, rate=dropout, seed=seed, first_row=first_row
         )
         shared = network.activations
-        self.trace = allocate_trace(ops, sizes, rows, dtype, dropouts=self.dropouts, shared=shared)
+        self.trace = allocate_trace(
+            ops, sizes, rows, dtype, dropouts=self.dropouts, shared=shared, backward=True
+        )
         self.gradients = allocate_gradients(ops, gradients, rows, dtype, shared=shared)
         # dL/df_K before it is rounded.
         self._dl_df = self.gradients.dl_df[-1]

@@ -1,0 +1,119 @@
+"""What cuBLASLt must know of one product: its problem, the descriptors of that, and the algorithm thought fastest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Plan", "Problem"]
+
+CANDIDATES = 8
+
+# Values of cudaDataType_t and cublasComputeType_t, which the bindings take as numbers.
+_DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+_STRICT = {"float32": 68, "float64": 70, "float16": 68, "bfloat16": 68}
+_TF32 = 77
+
+
+@dataclass(frozen=True)
+class Problem:
+    """D (m, n) = op(A) op(B) over k, column-major with no gaps between columns."""
+
+    m: int
+    n: int
+    k: int
+    transposed_a: bool
+    transposed_b: bool
+    factors: np.dtype[Any]  # the type of A and B
+    result: np.dtype[Any]  # that of D
+    tf32: bool
+    alignments: tuple[int, int, int]
+    epilogue: str
+    aux_leading: (
+        int  # from one column of what an epilogue leaves to the next, in its own units; 0 for nothing
+    )
+
+
+class Plan:
+    """The descriptors of one problem and the algorithm that cuBLASLt thinks fastest."""
+
+    def __init__(self, lt: Any, handle: int, problem: Problem, workspace_bytes: int) -> None:
+        self._lt = lt
+        factors, result = problem.factors.name, problem.result.name
+        # alpha and beta of D = alpha A B + beta C, in the type that is computed in.
+        scalars = "float64" if factors == "float64" else "float32"
+        compute = _TF32 if problem.tf32 and factors == "float32" else _STRICT[factors]
+        self.descriptor = lt.matmul_desc_create(compute, _DATA_TYPES[scalars])
+        self._set("TRANSA", int(problem.transposed_a))
+        self._set("TRANSB", int(problem.transposed_b))
+        self._set("EPILOGUE", int(lt.Epilogue[problem.epilogue]))
+        if "BIAS" in problem.epilogue or "BGRAD" in problem.epilogue:
+            self._set("BIAS_DATA_TYPE", _DATA_TYPES[result])
+        if problem.aux_leading:
+            self._set("EPILOGUE_AUX_LD", problem.aux_leading)
+        self._pointers: dict[str, int] = {}
+
+        def layout(dtype: str, rows: int, columns: int, transposed: bool) -> int:
+            if transposed:
+                rows, columns = columns, rows
+            descriptor: int = lt.matrix_layout_create(_DATA_TYPES[dtype], rows, columns, rows)
+            return descriptor
+
+        self.a = layout(factors, problem.m, problem.k, problem.transposed_a)
+        self.b = layout(factors, problem.k, problem.n, problem.transposed_b)
+        self.d = layout(result, problem.m, problem.n, False)
+        self._scalars = np.array([1, 0], scalars)
+        self.one = self._scalars.ctypes.data
+        self.zero = self.one + self._scalars.itemsize
+        self.algorithms = self._candidates(handle, problem.alignments, workspace_bytes)
+        start, size = self.algorithms.ctypes.data, self.algorithms.itemsize
+        self.addresses = [start + i * size for i in range(len(self.algorithms))]
+        self.fastest = start
+
+    def _set(self, name: str, value: int) -> None:
+        attribute = self._lt.MatmulDescAttribute[name]
+        box = np.array([value], self._lt.get_matmul_desc_attribute_dtype(attribute))
+        self._lt.matmul_desc_set_attribute(self.descriptor, attribute, box.ctypes.data, box.nbytes)
+
+    def _candidates(self, handle: int, alignments: tuple[int, int, int], workspace_bytes: int) -> Any:
+        """The algorithms that can do it, likeliest fastest first."""
+        lt = self._lt
+        preference = lt.matmul_preference_create()
+        a, b, d = alignments
+        settings = {
+            "MAX_WORKSPACE_BYTES": workspace_bytes,
+            "MIN_ALIGNMENT_A_BYTES": a,
+            "MIN_ALIGNMENT_B_BYTES": b,
+            "MIN_ALIGNMENT_C_BYTES": d,
+            "MIN_ALIGNMENT_D_BYTES": d,
+        }
+        for name, value in settings.items():
+            attribute = lt.MatmulPreferenceAttribute[name]
+            box = np.array([value], lt.get_matmul_preference_attribute_dtype(attribute))
+            lt.matmul_preference_set_attribute(preference, attribute, box.ctypes.data, box.nbytes)
+        found = np.zeros(CANDIDATES, lt.matmul_heuristic_result_dtype)
+        count = np.zeros(1, np.int32)
+        layouts = (self.a, self.b, self.d, self.d)
+        try:
+            lt.matmul_algo_get_heuristic(
+                handle,
+                self.descriptor,
+                *layouts,
+                preference,
+                CANDIDATES,
+                found.ctypes.data,
+                count.ctypes.data,
+            )
+        except lt.cuBLASLtError:  # what is not supported at all
+            count[0] = 0
+        finally:
+            lt.matmul_preference_destroy(preference)
+        return found[: int(count[0])]
+
+    def point(self, name: str, pointer: int) -> None:
+        """Where the epilogue reads beta or writes its gradient, or where it leaves and reads the signs or f."""
+        if self._pointers.get(name) != pointer:
+            self._set(name, pointer)
+            self._pointers[name] = pointer
