@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 from gpu_mlp.backends.base import Array, Ops
@@ -12,6 +12,7 @@ from gpu_mlp.errors import ShapeError
 from gpu_mlp.network.backward import Gradients, allocate_gradients, backward
 from gpu_mlp.network.forward import Trace, allocate_trace, forward
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer, ParameterLayout, initialize
+from gpu_mlp.network.placing import to_type
 
 __all__ = ["Network"]
 
@@ -128,16 +129,20 @@ class Network:
         self.weights = weights
         self.biases = biases
 
-    def to_inputs(self, x: Any) -> Array:
-        """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
-        array = self.ops.to_device(x)
+    def as_inputs(self, x: Any) -> Array:
+        """`x` as an array (B, D_0) of numbers where it lies. Raises ShapeError where it is none."""
+        array = self.ops.as_array(x)
         if array.ndim != 2 or array.shape[1] != self.layer_sizes[0]:
             raise ShapeError(
                 f"the input has shape {array.shape}, but the network takes (batch, {self.layer_sizes[0]})"
             )
         if array.dtype.kind not in "fiub":
             raise ShapeError(f"the input has type {array.dtype}, but the network takes numbers")
-        return self.ops.xp.ascontiguousarray(array, dtype=self.dtype)  # type: ignore[no-any-return]
+        return array
+
+    def to_inputs(self, x: Any) -> Array:
+        """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
+        return to_type(self.ops, self.as_inputs(x), self.dtype)
 
     def forward(self, x: Any) -> Trace:
         """Every pre-activation f_k and hidden unit h_k of a batch x (B, D_0), in fresh memory.
@@ -152,20 +157,29 @@ class Network:
         return trace
 
     def __call__(self, x: Any) -> Array:
-        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time."""
-        inputs = self.to_inputs(x)
+        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time.
+
+        Of a batch on the host no more than that is on the device at once.
+        """
+        inputs = self.as_inputs(x)
         output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
+        for rows, outputs in self.output_blocks(inputs):
+            output[rows] = outputs
+        return output
+
+    def output_blocks(self, x: Any) -> Iterator[tuple[slice, Array]]:
+        """Some rows of a batch x (B, D_0) and their output f_K, in memory that the next rows' output overwrites."""
+        inputs = self.as_inputs(x)
         trace = None
         for start in range(0, len(inputs), ROWS_AT_ONCE):
-            rows = inputs[start : start + ROWS_AT_ONCE]
-            if trace is None or len(trace.output) != len(rows):
+            block = self.to_inputs(inputs[start : start + ROWS_AT_ONCE])
+            if trace is None or len(trace.output) != len(block):
                 trace = allocate_trace(
-                    self.ops, self.layer_sizes, len(rows), self.dtype, shared=self.activations
+                    self.ops, self.layer_sizes, len(block), self.dtype, shared=self.activations
                 )
-            trace.h[0] = rows
+            trace.h[0] = block
             forward(self.ops, self.parameters, self.activations, trace)
-            output[start : start + len(rows)] = trace.output
-        return output
+            yield slice(start, start + len(block)), trace.output
 
     def backward(self, trace: Trace, dl_df: Any) -> Gradients:
         """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory.
