@@ -206,8 +206,8 @@ Mark: TypeAlias = Any
 class Copies(Protocol):
     """Copies from the host that run beside the computing, in order on a stream of their own.
 
-    Nothing here waits but `wait_here`. Whoever starts a copy keeps both its arrays, and leaves the host's as it is until
-    the copy's mark is reached.
+    Nothing here waits but `wait_here`. Whoever starts a copy keeps both its arrays, and leaves the host's as it is
+    until the copy's mark is reached.
     """
 
     def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
@@ -259,7 +259,8 @@ class Ops:
     gather_rows: Callable[[Array, Array, Array], None]
     row_shares: Callable[[Array, Array, Array], None]
 
-    # Between the host and the device. `as_array` leaves what is on the host there; both make the device the current one.
+    # Between the host and the device. `as_array` leaves what is on the host there; like `to_device` it makes the
+    # device the current one.
     as_array: Callable[[Any], Array]
     to_device: Callable[[Any], Array]
     to_host: Callable[[Array], np.ndarray[Any, Any]]
