@@ -41,8 +41,9 @@ def place_table(
 
 def _is_streamed(network: Network, table: Table, stream: str, more_bytes: int) -> bool:
     """Decide, and log why where it is."""
-    ops, size = network.ops, _size(table.nbytes)
+    ops = network.ops
     if stream == "always":
+        size = _size(table.nbytes)
         logger.info('the %s (%s) is streamed from the host: stream is "always"', table.what, size)
         return True
     needed = sum(column.missing_bytes(ops) for column in table.columns) + more_bytes
@@ -60,8 +61,8 @@ def _is_streamed(network: Network, table: Table, stream: str, more_bytes: int) -
     if needed <= free - reserve:
         return False
     logger.info(
-        "the %s (%s) is streamed from the host: %s has %s free, of which %s are kept for other work",
-        *(table.what, size, ops.device, _size(free), _size(min(reserve, free))),
+        "the %s is streamed from the host: it needs %s of %s, which has %s free, and %s are kept for other work",
+        *(table.what, _size(needed), ops.device, _size(free), _size(reserve)),
     )
     return True
 

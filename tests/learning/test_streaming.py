@@ -126,6 +126,21 @@ def test_a_flat_target_of_one_output_is_streamed(ops: Ops) -> None:
     check_same(run)
 
 
+def test_a_large_table_trains_to_the_same_bits(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device, copies and steps that really run beside each other."""
+    if "emulated" in ops.name:
+        pytest.skip("too slow on the emulator")
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 1 << 20)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1 << 16, 64)).astype(np.float32), rng.integers(0, 4, 1 << 16)
+
+    def run(stream: str) -> tuple[Network, History]:
+        net = Network((64, 16, 4), seed=1, device=ops.device)
+        return net, train(net, x, y, TrainingConfig(epochs=2, batch_size=128, stream=stream))
+
+    check_same(run)
+
+
 class Watching(Callback):
     """How many rows were done whenever progress was told."""
 
