@@ -199,8 +199,7 @@ class TrainingConfig:
         patience: stop after this many epochs without improvement of the monitored loss, and restore the best weights.
         min_delta: what counts as an improvement.
         seed: of the epoch order and the dropout masks.
-        stream: auto leaves a table that does not fit the device's memory on the host and moves its rows as they are
-            needed, always does so with every table, never refuses what does not fit; the results are the same.
+        stream: auto reads a table that does not fit the device's memory from the host, always every one, never none.
     """
 
     epochs: int = 50

@@ -26,8 +26,10 @@ __all__ = ["train"]
 
 PAIR = "a pair, such as (x, y)"
 SECONDS_BETWEEN_REPORTS = 0.1
-# What an epoch's order takes on the device for each row of a table there: 8, and as many in a captured step.
-BYTES_OF_ORDER = 16
+# What an epoch takes on the device beside a table there: the order, and it once more in a captured step; and the clocks
+# of a captured step, which are moved there and then copied.
+ORDER_BYTES_OF_ROW = 2 * 8
+CLOCK_BYTES_OF_STEP = 2 * 64
 DIVERGENCE_HINT = "lower the learning rate, clip the gradients' norm, or scale the inputs and targets"
 
 
@@ -122,8 +124,8 @@ class _Run:
     def _place(self, table: Table, validation: Table | None) -> None:
         """Tables where they are read from, now that all other memory is allocated; the training's comes first."""
         network, stream = self.network, self.config.stream
-        order_bytes = BYTES_OF_ORDER * self.rows
-        self.table, streamed = place_table(network, self.loss, table, stream, more_bytes=order_bytes)
+        more = ORDER_BYTES_OF_ROW * self.rows + CLOCK_BYTES_OF_STEP * self.steps_per_epoch
+        self.table, streamed = place_table(network, self.loss, table, stream, more_bytes=more)
         self._stream = TableStream(network.ops, self.table, self.step.batch_size) if streamed else None
         weights = self.table.weights
         self._weights: Array | None = None

@@ -127,7 +127,7 @@ def test_each_table_is_placed_by_what_the_last_one_left(
     monkeypatch.setattr(placement, "RESERVED_BYTES", 0)
     monkeypatch.setattr(placement, "RESERVED_SHARE", 0.0)
     monkeypatch.setattr(placement, "_forward_bytes", lambda network: 0)
-    free = [NEEDED + 16 * ROWS - 1, 10 * NEEDED]
+    free = [NEEDED + 16 * ROWS + 128 * 8 - 1, NEEDED]
     net = network_with(None)
     net.ops = replace(net.ops, free_memory=lambda: free.pop(0))
     with caplog.at_level(logging.INFO, "gpu_mlp"):
