@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import LOSS_NAMES, Array, Copies, Ops
+from gpu_mlp.backends.host_copies import CopiesAtOnce
 from gpu_mlp.backends.reference import layers, losses, optimizers, rows
 from gpu_mlp.backends.reference.activations import bind_activations
-from gpu_mlp.backends.reference.copies import CopiesAtOnce
 from gpu_mlp.backends.reference.philox import allocate_philox, draw_bits
 
 __all__ = ["OPTIMIZER_PRIMITIVES", "allocate_philox", "draw_bits", "reference_ops"]
