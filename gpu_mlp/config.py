@@ -17,6 +17,7 @@ __all__ = [
     "LARGEST_SEED",
     "OPTIMIZER_NAMES",
     "SCHEDULE_NAMES",
+    "STREAM_NAMES",
     "Loss",
     "NetworkConfig",
     "TrainingConfig",
@@ -38,6 +39,7 @@ INITIALIZER_NAMES = (
     "orthogonal",
 )
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "lion")
+STREAM_NAMES = ("auto", "always", "never")
 SCHEDULE_NAMES = ("constant", "step", "exponential", "cosine", "one_cycle", "plateau")
 LARGEST_SEED = 2**64 - 1
 
@@ -213,6 +215,7 @@ class TrainingConfig:
         patience: stop after this many epochs without improvement of the monitored loss, and restore the best weights.
         min_delta: what counts as an improvement.
         seed: of the epoch order and the dropout masks.
+        stream: auto reads a table that does not fit the device's memory from the host, always every one, never none.
     """
 
     epochs: int = 50
@@ -240,6 +243,7 @@ class TrainingConfig:
     patience: int | None = None
     min_delta: float = 0.0
     seed: int = 0
+    stream: str = "auto"
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, low=1, whole=True)
@@ -269,6 +273,7 @@ class TrainingConfig:
             check_range("patience", self.patience, low=1, whole=True)
         check_range("min_delta", self.min_delta, low=0.0)
         check_range("seed", self.seed, low=0, high=LARGEST_SEED, whole=True)
+        check_choice("stream", self.stream, STREAM_NAMES)
 
     def loss_settings(self, *, labels: bool) -> Loss:
         """The loss with its parameters; `labels` says whether "auto" means integer labels."""

@@ -51,6 +51,7 @@ def refusal(call: Any, *arguments: Any, **settings: Any) -> str:
         ("patience", (0, -1, 2.5, math.inf)),
         ("min_delta", (-1e-3, math.nan, math.inf)),
         ("seed", (-1, 2**64, 0.5, None)),
+        ("stream", ("", "auto ", "Always", None, True)),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, values: tuple[Any, ...]) -> None:
@@ -79,6 +80,7 @@ def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, values: tu
         ("loss", ("auto", *LOSS_NAMES)),
         ("optimizer", config.OPTIMIZER_NAMES),
         ("schedule", config.SCHEDULE_NAMES),
+        ("stream", ("auto", "always", "never")),
     ],
 )
 def test_the_ends_of_every_range_are_allowed(name: str, values: tuple[Any, ...]) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "ROUNDED_PRECISIONS",
     "Array",
     "Captured",
+    "Copies",
     "Dropout",
     "Graphs",
     "LayerBelow",
@@ -32,6 +33,7 @@ __all__ = [
     "LossPrimitive",
     "LossScale",
     "LossScratch",
+    "Mark",
     "Ops",
     "OptimizerPrimitive",
     "PhiloxBuffers",
@@ -222,6 +224,33 @@ class Graphs(Protocol):
         """Record the launches of `work`, which are not run; raises what the driver raises where one cannot be."""
 
 
+# A point in a stream's work, an event: reached when all that was asked for before it is done.
+Mark: TypeAlias = Any
+
+
+class Copies(Protocol):
+    """Copies from the host that run beside the computing, in order on a stream of their own.
+
+    Nothing here waits but `wait_here`. Whoever starts a copy keeps both its arrays, and leaves the host's as it is
+    until the copy's mark is reached.
+    """
+
+    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Host memory that the device reads while the host goes on: page-locked."""
+
+    def start(self, pairs: Sequence[tuple[np.ndarray[Any, Any], Array]], after: Mark) -> Mark:
+        """Copy every host array into its device array once `after` is reached; the mark of the last one's end."""
+
+    def computed(self) -> Mark:
+        """The end of all computing that was launched so far."""
+
+    def hold_computing(self, until: Mark) -> None:
+        """Computing that is launched from now on begins once `until` is reached."""
+
+    def wait_here(self, until: Mark) -> None:
+        """The host goes on once `until` is reached."""
+
+
 @dataclass(frozen=True)
 class Ops:
     """One backend: an array module and every primitive written for it."""
@@ -260,10 +289,15 @@ class Ops:
     gather_factors: Callable[[Array, Array, Array], None]
     row_shares: Callable[[Array, Array, Array], None]
 
-    # Between the host and the device.
+    # Between the host and the device. `as_array` leaves what is on the host there; like `to_device` it makes the
+    # device the current one.
+    as_array: Callable[[Any], Array]
     to_device: Callable[[Any], Array]
     to_host: Callable[[Array], np.ndarray[Any, Any]]
     synchronize: Callable[[], None]
+    open_copies: Callable[[], Copies]
+    # Bytes of the device's memory that nobody uses; None where it is the host's.
+    free_memory: Callable[[], int | None]
 
     # Precisions. The factors of products are x, h, dL/df and the parameters; to_factors(values, scale, out) rounds
     # scale * values, or values where scale is None. factor_dtype is None where they have the network's own type, and

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.cublaslt import WORKSPACE_BYTES, LtProducts, import_cublaslt
+from gpu_mlp.backends.cuda_copies import CupyCopies
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.cuda_memory import CupyArrays
 from gpu_mlp.backends.cupy_device import (
@@ -140,14 +141,19 @@ def cuda_reference_ops(index: int) -> Ops:
         _probe(cupy, index)
     arrays = CupyArrays(cupy, index)
 
-    def to_device(array: Any) -> Array:
+    def as_array(array: Any) -> Array:
         make_current(index)  # every computation begins with its input
         if isinstance(array, cupy.ndarray):
-            on_device: Array = array
+            there: Array = array
         elif hasattr(array, "__cuda_array_interface__"):
-            on_device = arrays.asarray(array)
+            there = arrays.asarray(array)
         else:
-            on_device = arrays.asarray(to_host_array(array))
+            there = to_host_array(array)
+        return there
+
+    def to_device(array: Any) -> Array:
+        there = as_array(array)
+        on_device: Array = there if isinstance(there, cupy.ndarray) else arrays.asarray(there)
         return on_device
 
     def to_host(array: Array) -> np.ndarray[Any, Any]:
@@ -159,9 +165,12 @@ def cuda_reference_ops(index: int) -> Ops:
         name="cuda-reference",
         device=f"cuda:{index}",
         erf=erf,
+        as_array=as_array,
         to_device=to_device,
         to_host=to_host,
         synchronize=lambda: cupy.cuda.get_current_stream(index).synchronize(),
+        open_copies=lambda: CupyCopies(cupy, index),
+        free_memory=arrays.free_memory,
     )
 
 

@@ -51,6 +51,16 @@ class CupyArrays:
 
         return call
 
+    def free_memory(self) -> int:
+        """Bytes that can still be allocated, the unused ones of the pools among them."""
+        cupy = self._cupy
+        with cupy.cuda.Device(self._index):
+            self._free_pools()
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            pool = cupy.get_default_memory_pool()
+            limit = int(pool.get_limit())  # 0: none
+            return int(free) if limit == 0 else min(int(free), max(limit - int(pool.used_bytes()), 0))
+
     def _free_pools(self) -> None:
         self._cupy.get_default_memory_pool().free_all_blocks()
         self._cupy.get_default_pinned_memory_pool().free_all_blocks()

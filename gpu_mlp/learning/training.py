@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,23 @@ from gpu_mlp.config import TrainingConfig, check_type, to_tuple
 from gpu_mlp.errors import ConfigError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
 from gpu_mlp.learning.optimizers import optimizer_from
+from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.schedules import schedule_from
 from gpu_mlp.learning.steps import TrainingStep
-from gpu_mlp.learning.steps.blas_threads import spread_products
-from gpu_mlp.learning.tables import checked_table
-from gpu_mlp.network.losses import evaluate_loss
+from gpu_mlp.learning.streaming import TableStream
+from gpu_mlp.learning.tables import Table, given_table
+from gpu_mlp.learning.validation import Metric, default_metric, validate
 from gpu_mlp.network.network import Network
 
-__all__ = ["accuracy", "train"]
-
-# A metric of outputs f_K (N, O) and targets, both on the host.
-Metric = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
+__all__ = ["train"]
 
 PAIR = "a pair, such as (x, y)"
 SECONDS_BETWEEN_REPORTS = 0.1
+# What an epoch takes on the device beside a table there: the order, and it once more in a captured step; and the clocks
+# of a captured step, which are moved there and then copied.
+ORDER_BYTES_OF_ROW = 2 * 8
+CLOCK_BYTES_OF_STEP = 2 * 64
 DIVERGENCE_HINT = "lower the learning rate, clip the gradients' norm, or scale the inputs and targets"
 
 
@@ -46,16 +48,17 @@ def train(
 
     Args:
         network: whose parameters are trained.
-        x, y: the table, moved to the network's device once. y holds labels (N,) or targets (N, O).
+        x, y: the table: arrays, memory-mapped ones among them. y holds labels (N,) or targets (N, O). It is moved to
+            the network's device once, or some rows at a time where it does not fit; see `TrainingConfig.stream`.
         config: how; the defaults of `TrainingConfig` where None.
         validation: (x, y) that are evaluated after every epoch.
         sample_weight: (N,) weights of the rows in the mean loss.
         callbacks: told of progress and epochs.
         metric: of validation outputs and targets; accuracy for labels where None.
 
-    Raises ShapeError or DataError for arrays that do not fit, ConfigError for a setting out of range, and
-    DivergenceError where the loss stops being finite: the network then holds the weights from before the
-    epoch in which it did.
+    Raises ShapeError or DataError for arrays that do not fit, ConfigError for a setting out of range, DeviceError
+    where the device has too little memory, and DivergenceError where the loss stops being finite: the network then
+    holds the weights from before the epoch in which it did.
     """
     config = TrainingConfig() if config is None else config
     check_type("config", config, TrainingConfig, "a TrainingConfig, such as TrainingConfig(epochs=3)")
@@ -73,18 +76,6 @@ def train(
     return run.history
 
 
-def accuracy(outputs: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
-    """The share of rows whose largest output is at their label; of binary labels, the share on the right side of 0."""
-    if labels.ndim == 1:
-        return float(np.mean(outputs.argmax(axis=1) == labels))
-    return float(np.mean((outputs > 0.0) == (labels > 0.5)))
-
-
-def _class_accuracy(outputs: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> float:
-    """The accuracy of labels, or of probabilities, where the likeliest class is the label."""
-    return accuracy(outputs, targets if targets.ndim == 1 else targets.argmax(axis=1))
-
-
 class _Run:
     """One call of `train`."""
 
@@ -99,19 +90,15 @@ class _Run:
         metric: Metric | None,
     ) -> None:
         ops = network.ops
-        targets = ops.to_device(y)
-        labels = targets.ndim == 1 and targets.dtype.kind in "iub"
+        y = ops.as_array(y)
         self.network, self.config = network, config
-        self.loss = config.loss_settings(labels=labels)
-        self.table = checked_table(network, self.loss, "training table", x, y, sample_weight)
-        self.validation = (
-            None if validation is None else checked_table(network, self.loss, "validation table", *validation)
+        self.loss = config.loss_settings(labels=y.ndim == 1 and y.dtype.kind in "iub")
+        table = given_table(network, self.loss, "training table", x, y, sample_weight)
+        validation_table = (
+            None if validation is None else given_table(network, self.loss, "validation table", *validation)
         )
-        self.metric = metric
-        if metric is None:
-            metrics = {"softmax_cross_entropy": _class_accuracy, "binary_cross_entropy": accuracy}
-            self.metric = metrics.get(self.loss.name)
-        self.total_epochs, self.rows = config.epochs, len(self.table)
+        self.metric = default_metric(self.loss) if metric is None else metric
+        self.total_epochs, self.rows = config.epochs, len(table)
         self.history = History()
         self.schedule = schedule_from(config)
         batch = min(config.batch_size, self.rows)
@@ -126,9 +113,28 @@ class _Run:
             seed=config.seed,
             precision=config.precision,
         )
+        self.step.room_for(self.rows - (self.steps_per_epoch - 1) * batch)  # of the last batch
         self._losses: Array = ops.xp.zeros(self.steps_per_epoch, network.dtype)
         self._saved = [array.copy() for array in self._state()]
+        self._stopping: EarlyStopping | None = None
+        if config.patience is not None:
+            self._stopping = EarlyStopping(config.patience, config.min_delta, network.parameters.flat)
         self._stop_reason = ""
+        self._place(table, validation_table)
+
+    def _place(self, table: Table, validation: Table | None) -> None:
+        """Tables where they are read from, now that all other memory is allocated; the training's comes first."""
+        network, stream = self.network, self.config.stream
+        more = ORDER_BYTES_OF_ROW * self.rows + CLOCK_BYTES_OF_STEP * self.steps_per_epoch
+        self.table, streamed = place_table(network, self.loss, table, stream, more_bytes=more)
+        self._stream = TableStream(network.ops, self.table, self.step.batch_size) if streamed else None
+        weights = self.table.weights
+        self._weights: Array | None = None
+        if weights is not None:
+            self._weights = network.ops.to_host(weights.array).astype(weights.dtype, copy=False)
+        self.validation: Table | None = None
+        if validation is not None:
+            self.validation, _ = place_table(network, self.loss, validation, stream)
 
     def stop(self, reason: str) -> None:
         """End the run after the current epoch."""
@@ -136,11 +142,7 @@ class _Run:
 
     def run(self, callbacks: Sequence[Callback]) -> None:
         """All epochs."""
-        stopping = None
-        if self.config.patience is not None:
-            stopping = EarlyStopping(
-                self.config.patience, self.config.min_delta, self.network.parameters.flat
-            )
+        stopping = self._stopping
         for number in range(1, self.total_epochs + 1):
             epoch = self._epoch(number, callbacks)
             self.history.epochs.append(epoch)
@@ -171,7 +173,11 @@ class _Run:
             self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
         if not bool(self.network.ops.xp.isfinite(self.network.parameters.flat).all()):
             self._report_infinite_parameters(number)
-        validation_loss, validation_metric = self._validate()
+        validation_loss, validation_metric = None, None
+        if self.validation is not None:
+            validation_loss, validation_metric = validate(
+                self.network, self.loss, self.validation, self.metric, precision=self.config.precision
+            )
         return Epoch(
             epoch=number,
             step=self.step.optimizer.step,
@@ -185,7 +191,7 @@ class _Run:
 
     def _steps(self, number: int, order: Array, count: int, callbacks: Sequence[Callback] = ()) -> None:
         """The first `count` steps of an epoch."""
-        table, batch, step = self.table, self.step.batch_size, self.step
+        batch, step = self.step.batch_size, self.step
         rate = self.step.optimizer.optimizer.learning_rate
         done = (number - 1) * self.steps_per_epoch
         total = self.total_epochs * self.steps_per_epoch
@@ -199,34 +205,24 @@ class _Run:
                 for callback in callbacks:
                     callback.on_progress(self, min(steps * batch, self.rows))
 
-        step.run_steps(table.arrays, order, rates, self._losses[:count], report)
+        if self._stream is None:
+            on_device = self.network.ops.to_device(order)
+            step.run_steps(self.table.arrays, on_device, rates, self._losses[:count], report)
+        else:
+            self._stream.run_steps(step, order, rates, self._losses[:count], report)
 
     def _order(self, number: int) -> Array:
-        xp = self.network.ops.xp
+        """Which rows come when in an epoch, (N,), on the host."""
         if not self.config.shuffle:
-            return xp.arange(self.rows, dtype=xp.int64)  # type: ignore[no-any-return]
-        return xp.asarray(epoch_order(self.config.seed, number, self.rows))  # type: ignore[no-any-return]
+            return np.arange(self.rows, dtype=np.int64)
+        return epoch_order(self.config.seed, number, self.rows)
 
     def _mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
         """The mean over the epoch's batches, each with the weight of its rows."""
         starts = np.arange(0, self.rows, self.step.batch_size)
-        weights = self.table.weights
-        ops = self.network.ops
-        per_row = np.ones(self.rows) if weights is None else ops.to_host(weights[order]).astype(np.float64)
+        per_row = np.ones(self.rows) if self._weights is None else self._weights[order].astype(np.float64)
         per_batch = np.add.reduceat(per_row, starts)
         return float(np.average(losses.astype(np.float64), weights=per_batch))
-
-    def _validate(self) -> tuple[float | None, float | None]:
-        if self.validation is None:
-            return None, None
-        ops = self.network.ops
-        with np.errstate(over="ignore", invalid="ignore"), spread_products:
-            outputs = self.network(self.validation.x, precision=self.config.precision)
-            loss, _ = evaluate_loss(ops, self.loss, outputs, self.validation.y)
-        metric = None
-        if self.metric is not None:
-            metric = self.metric(ops.to_host(outputs), ops.to_host(self.validation.y))
-        return float(loss), metric
 
     def _state(self) -> list[Array]:
         state = [self.network.parameters.flat, *self.step.optimizer.arrays.values()]

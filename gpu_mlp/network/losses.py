@@ -14,10 +14,13 @@ from gpu_mlp.backends.base import Array, LossScratch, Ops
 from gpu_mlp.backends.select import ops_of
 from gpu_mlp.config import Loss
 from gpu_mlp.errors import ShapeError
+from gpu_mlp.network.placing import to_type
 
 __all__ = [
     "absolute_error",
     "allocate_loss_scratch",
+    "as_targets",
+    "as_weights",
     "binary_cross_entropy",
     "check_targets",
     "evaluate_loss",
@@ -26,6 +29,7 @@ __all__ = [
     "quantile",
     "softmax_cross_entropy",
     "squared_error",
+    "target_type",
     "to_targets",
     "to_weights",
 ]
@@ -127,37 +131,54 @@ def allocate_loss_scratch(ops: Ops, batch: int, outputs: int, dtype: Any) -> Los
     )
 
 
-def to_targets(ops: Ops, loss: Loss, y: Any, *, outputs: int, dtype: Any) -> Array:
-    """Targets as the primitive reads them: int64 labels (B,), or (B, O) in the compute type; copied only where needed.
+def as_targets(loss: Loss, array: Array, *, outputs: int) -> Array:
+    """Targets where they lie, labels (B,) or (B, O), of any type of number.
 
     A target of shape (B,) stands for (B, 1) where the network has one output. Raises ShapeError for any other
     shape and for labels that are not whole numbers.
     """
-    array = ops.to_device(y)
     if loss.name == "softmax_cross_entropy" and array.ndim == 1:
         if array.dtype.kind not in "iub":
             raise ShapeError(
                 f"softmax_cross_entropy was given labels of type {array.dtype}; give whole numbers 0 to {outputs - 1}, "
                 f"or probabilities of shape (batch, {outputs})"
             )
-        return array.astype(ops.xp.int64, copy=False)
+        return array
     if array.dtype.kind not in "fiub":
         raise ShapeError(f"targets have type {array.dtype}, but {loss.name} takes numbers")
     if array.ndim == 1 and outputs == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] != outputs:
         raise ShapeError(f"targets have shape {array.shape}, but {loss.name} needs (batch, {outputs})")
-    return array.astype(dtype, copy=False)
+    return array
 
 
-def to_weights(ops: Ops, sample_weight: Any, *, rows: int, dtype: Any) -> Array:
-    """Sample weights (B,) in the compute type, copied only where needed; ShapeError for another shape or type."""
-    array = ops.to_device(sample_weight)
+def target_type(targets: Array, dtype: Any) -> Any:
+    """What the primitive reads: int64 for labels (B,), else the compute type."""
+    return np.int64 if targets.ndim == 1 else dtype
+
+
+def to_targets(ops: Ops, loss: Loss, y: Any, *, outputs: int, dtype: Any) -> Array:
+    """Targets as the primitive reads them: int64 labels (B,), or (B, O) in the compute type; copied only where needed.
+
+    Raises ShapeError as `as_targets` does.
+    """
+    targets = as_targets(loss, ops.as_array(y), outputs=outputs)
+    return to_type(ops, targets, target_type(targets, dtype))
+
+
+def as_weights(array: Array, *, rows: int) -> Array:
+    """Sample weights (B,) where they lie, of any type of number; ShapeError for another shape or type."""
     if array.dtype.kind not in "fiub":
         raise ShapeError(f"sample_weight has type {array.dtype}, but must be numbers")
     if array.shape != (rows,):
         raise ShapeError(f"sample_weight has shape {array.shape}, but must be ({rows},), one weight a row")
-    return array.astype(dtype, copy=False)
+    return array
+
+
+def to_weights(ops: Ops, sample_weight: Any, *, rows: int, dtype: Any) -> Array:
+    """Sample weights (B,) in the compute type, copied only where needed; ShapeError for another shape or type."""
+    return to_type(ops, as_weights(ops.as_array(sample_weight), rows=rows), dtype)
 
 
 def check_targets(ops: Ops, loss: Loss, y: Array, *, outputs: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 from gpu_mlp.backends.base import Array, Ops
@@ -13,6 +13,7 @@ from gpu_mlp.network.backward import Gradients, allocate_gradients, backward
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import Trace, allocate_trace, forward
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer, ParameterLayout, initialize
+from gpu_mlp.network.placing import to_type
 
 __all__ = ["Network"]
 
@@ -129,16 +130,20 @@ class Network:
         self.weights = weights
         self.biases = biases
 
-    def to_inputs(self, x: Any) -> Array:
-        """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
-        array = self.ops.to_device(x)
+    def as_inputs(self, x: Any) -> Array:
+        """`x` as an array (B, D_0) of numbers where it lies. Raises ShapeError where it is none."""
+        array = self.ops.as_array(x)
         if array.ndim != 2 or array.shape[1] != self.layer_sizes[0]:
             raise ShapeError(
                 f"the input has shape {array.shape}, but the network takes (batch, {self.layer_sizes[0]})"
             )
         if array.dtype.kind not in "fiub":
             raise ShapeError(f"the input has type {array.dtype}, but the network takes numbers")
-        return self.ops.xp.ascontiguousarray(array, dtype=self.dtype)  # type: ignore[no-any-return]
+        return array
+
+    def to_inputs(self, x: Any) -> Array:
+        """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
+        return to_type(self.ops, self.as_inputs(x), self.dtype)
 
     def forward(self, x: Any) -> Trace:
         """Every pre-activation f_k and hidden unit h_k of a batch x (B, D_0), in fresh memory.
@@ -155,23 +160,30 @@ class Network:
     def __call__(self, x: Any, *, precision: str = "auto") -> Array:
         """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time.
 
-        precision: of the products, as in `TrainingConfig`; "auto" is the network's own type.
+        Of a batch on the host no more than that is on the device at once. precision: of the products, as in
+        `TrainingConfig`; "auto" is the network's own type.
         """
-        inputs = self.to_inputs(x)
+        inputs = self.as_inputs(x)
+        output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
+        for rows, outputs in self.output_blocks(inputs, precision=precision):
+            output[rows] = outputs
+        return output
+
+    def output_blocks(self, x: Any, *, precision: str = "auto") -> Iterator[tuple[slice, Array]]:
+        """Some rows of a batch x (B, D_0) and their output f_K, in memory that the next rows' output overwrites."""
+        inputs = self.as_inputs(x)
         factors = Factors(self.ops, self.parameters, precision)
         factors.refresh()
-        output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
         trace = None
         for start in range(0, len(inputs), ROWS_AT_ONCE):
-            rows = inputs[start : start + ROWS_AT_ONCE]
-            if trace is None or len(trace.output) != len(rows):
+            block = self.to_inputs(inputs[start : start + ROWS_AT_ONCE])
+            if trace is None or len(trace.output) != len(block):
                 trace = allocate_trace(
-                    factors.ops, self.layer_sizes, len(rows), self.dtype, shared=self.activations
+                    factors.ops, self.layer_sizes, len(block), self.dtype, shared=self.activations
                 )
-            trace.h[0] = factors.inputs(rows)
+            trace.h[0] = factors.inputs(block)
             forward(factors.ops, factors, self.activations, trace)
-            output[start : start + len(rows)] = trace.output
-        return output
+            yield slice(start, start + len(block)), trace.output
 
     def backward(self, trace: Trace, dl_df: Any) -> Gradients:
         """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,9 @@ class Device:
 
     def __init__(self, free: int, pooled: int) -> None:
         self.free, self.pooled = free, pooled
+        self.limit = 0
         self.cuda = SimpleNamespace(
+            Device=lambda index: nullcontext(),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             runtime=SimpleNamespace(memGetInfo=lambda: (self.free * 2**20, 16 * 2**20)),
         )
@@ -43,7 +46,9 @@ class Device:
         return allocate
 
     def get_default_memory_pool(self) -> Any:
-        return SimpleNamespace(free_all_blocks=self._free)
+        return SimpleNamespace(
+            free_all_blocks=self._free, get_limit=lambda: self.limit * 2**20, used_bytes=lambda: 3 * 2**20
+        )
 
     def get_default_pinned_memory_pool(self) -> Any:
         return SimpleNamespace(free_all_blocks=lambda: self.freed.append("pinned"))
@@ -88,3 +93,12 @@ def test_everything_else_is_cupys_own() -> None:
     assert arrays.ndarray is np.ndarray
     with pytest.raises(AttributeError):
         _ = arrays.nothing_like_it
+
+
+@pytest.mark.parametrize(("limit", "free"), [(0, 6), (5, 2), (20, 6), (2, 0)])
+def test_free_memory_is_what_is_left_once_the_pools_are_freed(limit: int, free: int) -> None:
+    """CuPy's own limit counts what its arrays have, here 3 MiB."""
+    device = Device(free=2, pooled=4)
+    device.limit = limit
+    assert CupyArrays(device, 0).free_memory() == free * 2**20
+    assert device.freed == ["pool", "pinned"]

@@ -16,7 +16,8 @@ from gpu_mlp.backends.reference import allocate_philox, draw_bits
 from gpu_mlp.config import OPTIMIZER_NAMES, SCHEDULE_NAMES, TrainingConfig
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.steps import TrainingStep
-from gpu_mlp.learning.training import accuracy, train
+from gpu_mlp.learning.training import train
+from gpu_mlp.learning.validation import accuracy
 from gpu_mlp.network.losses import evaluate_loss, to_targets
 from gpu_mlp.network.network import Network
 from tests.learning.tables import (

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
+from gpu_mlp.backends.base import LOSS_NAMES, Array, Copies, Ops
+from gpu_mlp.backends.host_copies import CopiesAtOnce
 from gpu_mlp.backends.reference import layers, losses, optimizers, precisions, rows
 from gpu_mlp.backends.reference.activations import bind_activations
 from gpu_mlp.backends.reference.philox import allocate_philox, draw_bits
@@ -32,9 +33,15 @@ def reference_ops(
     to_device: Callable[[Any], Array],
     to_host: Callable[[Array], np.ndarray[Any, Any]],
     synchronize: Callable[[], None],
+    as_array: Callable[[Any], Array] | None = None,
+    open_copies: Callable[[], Copies] = CopiesAtOnce,
+    free_memory: Callable[[], int | None] = lambda: None,
     elements_at_once: int = sys.maxsize,
 ) -> Ops:
-    """All primitives written with the functions of `xp`, which is `numpy` or a module like it."""
+    """All primitives written with the functions of `xp`, which is `numpy` or a module like it.
+
+    The defaults are those of a device that computes in the host's memory.
+    """
     activations = bind_activations(xp, erf)
     gather_rows = partial(rows.gather_rows, xp)
     primitives: dict[str, Any] = {
@@ -69,10 +76,13 @@ def reference_ops(
         gather_rows=gather_rows,
         gather_factors=gather_rows,
         row_shares=partial(rows.row_shares, xp),
+        as_array=to_device if as_array is None else as_array,
         to_device=to_device,
         to_host=to_host,
         synchronize=synchronize,
         to_factors=partial(precisions.to_factors, xp, precisions.keep),
         in_precision=in_precision,
+        open_copies=open_copies,
+        free_memory=free_memory,
     )
     return ops
