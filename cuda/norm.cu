@@ -1,5 +1,7 @@
 // Clipping: g <- g min(1, largest / (||g|| + 1e-6)), the norm over all parameters together (Pascanu et al., 2013): three launches.
 //
+// An L2 penalty of the weights: L <- L + alpha / (2 total) ||w||^2, g <- g + alpha / total w: two launches.
+//
 // The scale S of a loss in half precision: g <- g / S, and whether every gradient is finite: two launches.
 //
 // Shapes: gradients g_n (N,), partial sums of squares partial_p (P,), one for each block of the first launch.
@@ -27,6 +29,34 @@ __global__ void __launch_bounds__(256, 1) squares(const T* g_n, T* partial_p, lo
   });
   sum = block_reduce<Sum>(sum, T(0));
   if (threadIdx.x == 0) partial_p[blockIdx.x] = sum;
+}
+
+// g_n += alpha / total w_n, and partial_p the sums of w_n^2.
+template <class T>
+__global__ void __launch_bounds__(256, 1)
+    penalize(const T* w_n, T* g_n, const T* total, T alpha, T* partial_p, long long N) {
+  const T coefficient = alpha / *total;
+  T sum = T(0);
+  for_each<T>(N, aligned(w_n, g_n), [&](auto count, long long n) {
+    constexpr int COUNT = decltype(count)::value;
+    const Pack<T, COUNT> w = load<COUNT>(w_n + n);
+    Pack<T, COUNT> g = load<COUNT>(g_n + n);
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      g.at[i] += coefficient * w.at[i];
+      sum += w.at[i] * w.at[i];
+    }
+    store(g_n + n, g);
+  });
+  sum = block_reduce<Sum>(sum, T(0));
+  if (threadIdx.x == 0) partial_p[blockIdx.x] = sum;
+}
+
+// loss += alpha / (2 total) times the sum of partial_p. One block.
+template <class T>
+__global__ void __launch_bounds__(256, 1) add_penalty(const T* partial_p, const T* divisor, T alpha, T* loss, int P) {
+  const T sum = total(partial_p, P);
+  if (threadIdx.x == 0) *loss += T(0.5) * (alpha / *divisor) * sum;
 }
 
 // g_n /= scale, and partial_p as in `squares`.

@@ -114,15 +114,18 @@ class Loss:
     huber_delta: where huber turns from squares to absolute values, > 0.
     quantile: which quantile the quantile loss fits, in (0, 1).
     label_smoothing: how much of softmax_cross_entropy's target is spread over all classes, in [0, 1).
+    factor: what the mean loss and its gradient are multiplied with, > 0.
     """
 
     name: str
     huber_delta: float = 1.0
     quantile: float = 0.5
     label_smoothing: float = 0.0
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("loss", self.name, LOSS_NAMES)
+        check_range("factor", self.factor, low=0.0, low_open=True)
         check_range("huber_delta", self.huber_delta, low=0.0, low_open=True)
         check_range("quantile", self.quantile, low=0.0, high=1.0, low_open=True, high_open=True)
         check_range("label_smoothing", self.label_smoothing, low=0.0, high=1.0, high_open=True)

@@ -56,6 +56,7 @@ def kernel_cases(
     for optimizer in _OPTIMIZERS:
         yield partial(_optimizer_case, ops, rows, width, dtype, optimizer)
     yield partial(_clip_case, ops, rows, width, dtype)
+    yield partial(_penalty_case, ops, rows, width, dtype)
     if dtype == "float32":
         yield partial(_unscale_case, ops, rows, width)
         yield partial(_to_factors_case, ops, rows, width)
@@ -178,7 +179,7 @@ _OPTIMIZERS: dict[str, tuple[str, int, dict[str, float]]] = {
     "rmsprop": ("rmsprop", 1, _RMSPROP),
     "rmsprop_momentum": ("rmsprop", 2, _RMSPROP | {"momentum": 0.9}),
     "adagrad": ("adagrad", 1, {"learning_rate_decay": 0.0, "epsilon": 1e-10}),
-    "adam": ("adam", 2, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}),
+    "adam": ("adam", 2, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_hat": 0.0}),
     "lion": ("lion", 1, {"beta1": 0.9, "beta2": 0.99}),
 }
 
@@ -204,6 +205,14 @@ def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
         lambda: ops.clip_global_norm(1e30, g, norm, coefficient, scratch),
         moved_bytes(g, g, g, norm, coefficient, coefficient),
     )
+
+
+def _penalty_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+    xp = ops.xp
+    w, g = scattered(xp, (rows * width,), dtype), scattered(xp, (rows * width,), dtype, 1)
+    total, loss, scratch = xp.ones((), dtype), xp.zeros((), dtype), xp.empty(w.size, dtype)
+    work = partial(ops.l2_penalty, 1e-30, w, g, total, loss, scratch)
+    return Case("l2_penalty", ("penalize", "add_penalty"), work, moved_bytes(w, g, g))
 
 
 def _unscale_case(ops: Ops, rows: int, width: int) -> Case:

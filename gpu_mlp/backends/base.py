@@ -281,6 +281,8 @@ class Ops:
     lion: OptimizerPrimitive
     clip_global_norm: Callable[[float, Array, Array, Array, Array], None]
 
+    # alpha / 2 |w|^2 / total to the loss, and its gradient; see `reference.optimizers.l2_penalty`.
+    l2_penalty: Callable[[float, Array, Array, Array, Array, Array], None]
     # g / scale in place, and whether to skip the update; see `reference.precisions.unscale_gradients`.
     unscale_gradients: Callable[[Array, LossScale, Array], None]
 

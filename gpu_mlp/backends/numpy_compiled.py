@@ -145,7 +145,8 @@ def one_pass_adam(reference: Callable[..., None]) -> Callable[..., None]:
         beta1, beta2 = constants["beta1"], constants["beta2"]
         decays = {name: constants[name] for name in ("weight_decay", "decoupled")}
         decay(np, parameters, gradients, scratch, learning_rate=learning_rate, **decays)
-        rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, constants["epsilon"])
+        epsilons = constants["epsilon"], constants["epsilon_hat"]
+        rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, *epsilons)
         compiled(parameters, gradients, *state, *map(parameters.dtype.type, (beta1, beta2, epsilon, rate)))
 
     return adam

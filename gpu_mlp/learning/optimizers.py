@@ -43,7 +43,7 @@ class Optimizer:
         for name, value in self.own_constants().items():
             low_open = name == "epsilon"
             high = float("inf") if name in ("epsilon", "learning_rate_decay") else 1.0
-            bounded = name not in ("epsilon", "learning_rate_decay", "nesterov", "dampening")
+            bounded = name not in ("epsilon", "epsilon_hat", "learning_rate_decay", "nesterov", "dampening")
             check_range(name, value, low=0.0, low_open=low_open, high=high, high_open=bounded)
 
     @property
@@ -140,11 +140,14 @@ class Adam(Optimizer):
     """m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2 (Kingma and Ba, 2015).
 
     p <- p - learning_rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon)
+
+    With epsilon_hat epsilon is added to sqrt(v) before it is divided, as in the paper's shorter form and scikit-learn.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
     primitive: ClassVar[str] = "adam"
 
     @property
@@ -153,8 +156,13 @@ class Adam(Optimizer):
         return ("decayed_sum", "decayed_sum_of_squares")
 
     def own_constants(self) -> dict[str, float]:
-        """beta1, beta2, epsilon"""
-        return {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+        """beta1, beta2, epsilon, epsilon_hat"""
+        return {
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "epsilon": self.epsilon,
+            "epsilon_hat": float(self.epsilon_hat),
+        }
 
 
 @dataclass(frozen=True)

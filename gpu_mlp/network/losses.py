@@ -108,10 +108,12 @@ def evaluate_loss(ops: Ops, loss: Loss, f: Array, y: Array, sample_weight: Any =
     """The loss of checked targets, in fresh memory."""
     xp = ops.xp
     rows, outputs = f.shape
-    share = xp.full(rows, 1.0 / rows, f.dtype)
+    share = xp.full(rows, loss.factor / rows, f.dtype)
     if sample_weight is not None:
         weights = to_weights(ops, sample_weight, rows=rows, dtype=f.dtype)
         ops.row_shares(weights, xp.empty((), f.dtype), share)
+        if loss.factor != 1.0:
+            xp.multiply(share, loss.factor, out=share)
     value, dl_df = xp.empty((), f.dtype), xp.empty(f.shape, f.dtype)
     scratch = allocate_loss_scratch(ops, rows, outputs, f.dtype)
     getattr(ops, loss.name)(f, y, share, value, dl_df, scratch, **loss.parameters)

@@ -17,7 +17,16 @@ from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.reference import allocate_philox
 from tests.backends.guards import GuardedMemory
 
-__all__ = ["CHECKS", "SHAPES", "check_layers", "check_losses", "check_norm", "check_optimizers", "check_rows"]
+__all__ = [
+    "CHECKS",
+    "SHAPES",
+    "check_layers",
+    "check_losses",
+    "check_norm",
+    "check_optimizers",
+    "check_penalty",
+    "check_rows",
+]
 
 # Batch and width: one row, one column, around a warp and a block of four, primes, wider than a group of a loss takes.
 SHAPES = ((1, 1), (1, 33), (129, 1), (31, 4), (32, 31), (33, 32), (7, 127), (127, 128), (2, 129), (300, 10))
@@ -207,7 +216,8 @@ OPTIMIZERS: tuple[tuple[str, int, dict[str, float]], ...] = (
     ("rmsprop", 1, {"alpha": 0.7, "epsilon": 1e-3, "momentum": 0.0}),
     ("rmsprop", 2, {"alpha": 0.7, "epsilon": 1e-3, "momentum": 0.6}),
     ("adagrad", 1, {"learning_rate_decay": 0.2, "epsilon": 1e-3}),
-    ("adam", 2, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}),
+    ("adam", 2, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "epsilon_hat": 0.0}),
+    ("adam", 2, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "epsilon_hat": 1.0}),
     ("lion", 1, {"beta1": 0.75, "beta2": 0.5}),
 )
 
@@ -241,6 +251,23 @@ def check_optimizers(
             side.guarded.check()
         for number, (actual, expected) in enumerate(zip(*outputs, strict=True)):
             memory.check(f"array {number} of {name} {constants} {decay}, {size}, {dtype}", actual, expected)
+
+
+def check_penalty(ops: Ops, dtype: str) -> None:
+    """An L2 penalty of whole numbers, which is exact, added to a loss and to gradients."""
+    for size in SIZES:
+        memory, exact = Memory(ops, dtype), Memory(numpy_ops(), "float64")
+        rng = np.random.default_rng(size)
+        weights, gradients = (memory.given(rng.integers(-4, 5, size) + 0.0) for _ in range(2))
+        outputs = []
+        for side, at in ((memory, 0), (exact, 1)):
+            total, loss = side.out(), side.out()
+            total[...], loss[...] = 8.0, 3.0
+            side.ops.l2_penalty(0.5, weights[at], gradients[at], total, loss, side.out(size + 16))
+            outputs.append((loss, gradients[at], weights[at]))
+            side.guarded.check()
+        for each, actual, expected in zip(("loss", "gradients", "weights"), *outputs, strict=True):
+            memory.check(f"{each}: {size}, {dtype}", actual, expected)
 
 
 def check_norm(ops: Ops, dtype: str) -> None:

@@ -10,6 +10,7 @@ from tests.backends.kernel_checks import (
     check_losses,
     check_norm,
     check_optimizers,
+    check_penalty,
     check_rows,
 )
 
@@ -35,6 +36,11 @@ def test_optimizers_agree_with_float64(ops: Ops, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_clipping_agrees_with_float64(ops: Ops, dtype: str) -> None:
     check_norm(ops, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_agree_with_float64(ops: Ops, dtype: str) -> None:
+    check_penalty(ops, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

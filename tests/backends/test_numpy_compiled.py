@@ -29,7 +29,7 @@ from gpu_mlp.backends.reference.precisions import keep
 RELU = bind_activations(np, scipy.special.erf)
 CACHES = (numpy_compiled._numba, numpy_compiled._compiled)
 SIZE = FEWEST_ELEMENTS + 31
-CONSTANTS: dict[str, float] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+CONSTANTS: dict[str, float] = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_hat": 0.0}
 NO_DECAY = {"weight_decay": 0.0, "decoupled": 0.0}
 
 

@@ -17,6 +17,7 @@ from tests.backends.kernel_checks import (
     check_losses,
     check_norm,
     check_optimizers,
+    check_penalty,
     check_rows,
 )
 from tests.backends.precision_checks import check_growth, check_loss_scale, check_to_factors
@@ -55,6 +56,7 @@ def seeing(file: str) -> Callable[[Ops, str], None]:
 def check_norm_and_scale(ops: Ops, dtype: str) -> None:
     """Clipping, and the scale of a loss in half precision."""
     check_norm(ops, dtype)
+    check_penalty(ops, dtype)
     check_loss_scale(ops, dtype)
     check_growth(ops)
 
@@ -191,6 +193,8 @@ BUGS = {
     "a partial sum that nobody adds": Bug("norm.cu", "p < P; p += blockDim.x", "p < P - 1; p += blockDim.x"),
     "the norm without its root": Bug("norm.cu", "*norm = maths::sqrt(sum);", "*norm = sum;"),
     "gradients grow where they are small": Bug("norm.cu", "shrink < T(1) ? shrink : T(1)", "shrink"),
+    "a penalty without its half": Bug("norm.cu", "T(0.5) * (alpha", "(alpha"),
+    "a penalty of the gradient": Bug("norm.cu", "coefficient * w.at[i];", "coefficient * g.at[i];"),
     "the scale of the loss stays in the gradients": Bug("norm.cu", "g.at[i] /= divisor;", ";"),
     "a gradient that is not finite is not seen": Bug("norm.cu", "sum - sum == T(0)", "sum == sum"),
     "skipped where all is well": Bug("norm.cu", "finite ? 0 : 1", "finite ? 1 : 0"),

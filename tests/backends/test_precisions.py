@@ -117,7 +117,7 @@ def test_a_skipped_update_changes_nothing(ops: Ops, name: str) -> None:
         "sgd": {"momentum": 0.9, "dampening": 0.0, "nesterov": 0.0},
         "rmsprop": {"alpha": 0.9, "epsilon": 1e-8, "momentum": 0.0},
         "adagrad": {"learning_rate_decay": 0.0, "epsilon": 1e-8},
-        "adam": {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8},
+        "adam": {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "epsilon_hat": 0.0},
         "lion": {"beta1": 0.9, "beta2": 0.99},
     }
     xp = ops.xp

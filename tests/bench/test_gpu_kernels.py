@@ -108,6 +108,7 @@ BYTES = {
     "adam": 4 * 7 * ELEMENTS + 64,
     "lion": 4 * 5 * ELEMENTS + 64,
     "clip_global_norm": 4 * (3 * ELEMENTS + 3),
+    "l2_penalty": 4 * 3 * ELEMENTS,
     "unscale_gradients": 4 * 2 * ELEMENTS,
     "to_factors": (4 + 2) * ELEMENTS,
     "gather_rows": 4 * 2 * ELEMENTS + 8 * ROWS,

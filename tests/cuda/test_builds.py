@@ -83,6 +83,8 @@ def test_packs_are_counted() -> None:
         "squares": (1, 0),
         "clip_coefficient": (0, 0),
         "scale": (1, 1),
+        "penalize": (2, 1),
+        "add_penalty": (0, 0),
         "unscale": (1, 1),
         "adjust_scale": (0, 0),
     }
@@ -133,7 +135,7 @@ def test_a_pack_that_is_moved_number_by_number_is_seen() -> None:
 def test_a_mistake_in_the_source_is_seen_with_its_line() -> None:
     source = changed("norm.cu", "sum += partial_p[p];", "sum += partial_p[q];")
     with pytest.raises(
-        CompileError, match=r'refuses norm.cu for sm_120:\nnorm.cu\(14\): error: .*"q" is undefined'
+        CompileError, match=r'refuses norm.cu for sm_120:\nnorm.cu\(16\): error: .*"q" is undefined'
     ):
         build_source("norm.cu", source, ["clip_coefficient<float>"], 120)
 

@@ -66,6 +66,7 @@ def fused_ops(
         adam=optimizer("adam"),
         lion=optimizer("lion"),
         clip_global_norm=partial(optimizers.clip_global_norm, kernels),
+        l2_penalty=partial(optimizers.l2_penalty, kernels),
         unscale_gradients=partial(optimizers.unscale_gradients, kernels),
         gather_rows=gather_rows,
         gather_factors=gather_rows,

@@ -12,7 +12,14 @@ from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
 from gpu_mlp.backends.reference.optimizers import adam_constants
 from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
 
-__all__ = ["INSTANTIATIONS", "clip_global_norm", "clock_row", "fused_optimizer", "unscale_gradients"]
+__all__ = [
+    "INSTANTIATIONS",
+    "clip_global_norm",
+    "clock_row",
+    "fused_optimizer",
+    "l2_penalty",
+    "unscale_gradients",
+]
 
 INSTANTIATIONS = {
     "optimizer.cu": tuple(
@@ -22,8 +29,16 @@ INSTANTIATIONS = {
     ),
     "norm.cu": tuple(
         f"{kernel}<{float_type}>"
-        for kernel in ("squares", "clip_coefficient", "scale", "unscale", "adjust_scale")
-        for float_type in (FLOATS if kernel in ("squares", "clip_coefficient", "scale") else ("float",))
+        for kernel in (
+            "squares",
+            "clip_coefficient",
+            "scale",
+            "penalize",
+            "add_penalty",
+            "unscale",
+            "adjust_scale",
+        )
+        for float_type in (("float",) if kernel in ("unscale", "adjust_scale") else FLOATS)
     ),
 }
 
@@ -46,8 +61,8 @@ def _adagrad(rate: float, step: int, *, learning_rate_decay: float, epsilon: flo
     return "adagrad", rate / (1.0 + (step - 1) * learning_rate_decay), (epsilon,)
 
 
-def _adam(rate: float, step: int, *, beta1: float, beta2: float, epsilon: float) -> Plan:
-    rate, epsilon = adam_constants(rate, step, beta1, beta2, epsilon)
+def _adam(rate: float, step: int, *, beta1: float, beta2: float, epsilon: float, epsilon_hat: float) -> Plan:
+    rate, epsilon = adam_constants(rate, step, beta1, beta2, epsilon, epsilon_hat)
     return "adam", rate, (beta1, beta2, epsilon)
 
 
@@ -127,6 +142,25 @@ def clip_global_norm(
         (1,), FLAT_BLOCK, partial_sums, norm, coefficient, largest_norm
     )
     kernels.get("norm.cu", f"scale<{float_type}>")(grid, block, gradients, coefficient)
+
+
+def l2_penalty(
+    kernels: KernelLibrary,
+    alpha: float,
+    weights: Array,
+    gradients: Array,
+    total: Array,
+    loss: Array,
+    scratch: Array,
+) -> None:
+    """As `reference.optimizers.l2_penalty`; the parts of the sum stand in `scratch`."""
+    float_type = c_type(weights)
+    grid, block = by_elements(weights.size, packed(weights.itemsize), kernels.multiprocessors)
+    partial_sums = scratch[: grid[0]]
+    kernels.get("norm.cu", f"penalize<{float_type}>")(
+        grid, block, weights, gradients, total, alpha, partial_sums
+    )
+    kernels.get("norm.cu", f"add_penalty<{float_type}>")((1,), FLAT_BLOCK, partial_sums, total, alpha, loss)
 
 
 def unscale_gradients(

@@ -72,6 +72,7 @@ def reference_ops(
         layer_backward=partial(layers.layer_backward, xp, activations, precisions.keep),
         **primitives,
         clip_global_norm=partial(optimizers.clip_global_norm, xp),
+        l2_penalty=partial(optimizers.l2_penalty, xp),
         unscale_gradients=partial(precisions.unscale_gradients, xp),
         gather_rows=gather_rows,
         gather_factors=gather_rows,

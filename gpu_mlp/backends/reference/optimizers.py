@@ -19,6 +19,7 @@ __all__ = [
     "adam_constants",
     "clip_global_norm",
     "decay",
+    "l2_penalty",
     "lion",
     "rmsprop",
     "sgd",
@@ -54,6 +55,23 @@ def clip_global_norm(
         coefficient, 1.0, out=coefficient
     )  # 1 where the norm is NaN: one gradient must not spoil the others
     xp.multiply(gradients, coefficient, out=gradients)
+
+
+def l2_penalty(
+    xp: Any, alpha: float, weights: Array, gradients: Array, total: Array, loss: Array, t: Array
+) -> None:
+    """L <- L + alpha / 2 |w|^2 / total, g <- g + alpha / total w: scikit-learn's penalty of a batch of weight `total`.
+
+    weights and gradients (W,), total and loss (), t scratch of at least W + 2 numbers.
+    """
+    size = weights.size
+    scaled, coefficient, square = t[:size], t[size : size + 1].reshape(()), t[size + 1 : size + 2].reshape(())
+    xp.divide(alpha, total, out=coefficient)
+    xp.multiply(weights, coefficient, out=scaled)
+    xp.add(gradients, scaled, out=gradients)
+    xp.dot(scaled, weights, out=square)
+    xp.multiply(square, 0.5, out=square)
+    xp.add(loss, square, out=loss)
 
 
 def decay(
@@ -199,6 +217,7 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
+    epsilon_hat: float,
     weight_decay: float,
     decoupled: float,
 ) -> None:
@@ -207,7 +226,8 @@ def adam(
     p <- p - learning_rate ((1 - beta1) m / c_1) / (sqrt((1 - beta2) v / c_2) + epsilon)
 
     Kingma and Ba, 2015; decoupled: AdamW. (1 - beta1) m and (1 - beta2) v are what the paper writes m and v: the
-    constants come in once, with the learning rate and epsilon, and not in two passes over memory. state = (m, v).
+    constants come in once, with the learning rate and epsilon, and not in two passes over memory. With epsilon_hat 1,
+    the paper's shorter form, epsilon is added to sqrt((1 - beta2) v) before the correction by c_2. state = (m, v).
     """
     decay(xp, p, g, t, learning_rate=learning_rate, weight_decay=weight_decay, decoupled=decoupled)
     m, v = state
@@ -216,7 +236,7 @@ def adam(
     xp.multiply(g, g, out=t)
     xp.multiply(v, beta2, out=v)
     xp.add(v, t, out=v)
-    rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, epsilon)
+    rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, epsilon, epsilon_hat)
     xp.sqrt(v, out=t)
     xp.add(t, epsilon, out=t)
     xp.divide(m, t, out=t)
@@ -225,11 +245,12 @@ def adam(
 
 
 def adam_constants(
-    learning_rate: float, step: int, beta1: float, beta2: float, epsilon: float
+    learning_rate: float, step: int, beta1: float, beta2: float, epsilon: float, epsilon_hat: float
 ) -> tuple[float, float]:
     """rate and e with which Adam's update is p - rate m / (sqrt(v) + e), of the decayed sums m and v."""
     root = math.sqrt((1.0 - beta2) / (1.0 - beta2**step))
-    return learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root, epsilon / root
+    rate = learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root
+    return rate, epsilon / (math.sqrt(1.0 - beta2) if epsilon_hat else root)
 
 
 def lion(

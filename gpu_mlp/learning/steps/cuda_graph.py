@@ -18,7 +18,7 @@ from gpu_mlp.backends.base import Array, Captured, Graphs
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
-from gpu_mlp.learning.steps.layerwise import LayerwiseStep
+from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
@@ -82,7 +82,7 @@ class GraphStep:
         share: Array,
         optimizer: OptimizerState,
         learning_rate: float,
-        clip: Callable[[Array], None] | None,
+        finish: Finish | None,
     ) -> None:
         """The whole step on a batch from anywhere, which is copied into the step's own memory."""
         own_y = self._batch.targets_like(y)
@@ -92,7 +92,7 @@ class GraphStep:
         self._graphs.set_clock(self._clock_rows(optimizer, [learning_rate])[0])
         optimizer.begin_step()
         self._replay(
-            ("batch", own_y.ndim, own_y.dtype), lambda: self._compute(own_y, self._share, optimizer, clip)
+            ("batch", own_y.ndim, own_y.dtype), lambda: self._compute(own_y, self._share, optimizer, finish)
         )
 
     def run_steps(
@@ -102,7 +102,7 @@ class GraphStep:
         learning_rates: Sequence[float],
         losses: Array,
         optimizer: OptimizerState,
-        clip: Callable[[Array], None] | None,
+        finish: Finish | None,
         after: Callable[[int], None],
     ) -> None:
         """One step for each learning rate on the rows `order` (S B,) of a table: x (N, D_0), y, and weights or None.
@@ -121,7 +121,7 @@ class GraphStep:
         while done < steps:
             count = STEPS_A_LAUNCH if steps - done >= STEPS_A_LAUNCH else 1
             optimizer.step += count
-            work = partial(self._epoch_steps, count, table, optimizer, clip)
+            work = partial(self._epoch_steps, count, table, optimizer, finish)
             self._replay((count, id(table)), work)
             done += count
             after(done)
@@ -163,7 +163,7 @@ class GraphStep:
         count: int,
         table: tuple[Array, Array, Array | None],
         optimizer: OptimizerState,
-        clip: Callable[[Array], None] | None,
+        finish: Finish | None,
     ) -> None:
         graphs, batch, (x, y, weights) = self._graphs, self._batch, table
         own_y = batch.targets_like(y)
@@ -174,17 +174,15 @@ class GraphStep:
                 if rows is not None and out is not None:
                     graphs.gather_batch(rows, self._order, self._position, out, self._rows)
             share = batch.shares(own_weights)
-            self._compute(own_y, share, optimizer, clip)
+            self._compute(own_y, share, optimizer, finish)
             graphs.end_step(self.loss, self._losses, self._position)
 
-    def _compute(
-        self, y: Array, share: Array, optimizer: OptimizerState, clip: Callable[[Array], None] | None
-    ) -> None:
-        """Gradients, clipping and update of the optimizer's current step."""
+    def _compute(self, y: Array, share: Array, optimizer: OptimizerState, finish: Finish | None) -> None:
+        """Gradients, what finishes them, and update of the optimizer's current step."""
         step, gradients = self._step, self._step.gradients.flat
         step.compute_gradients(self._batch.x, y, share, optimizer.step)
-        if clip is not None:
-            clip(gradients)
+        if finish is not None:
+            finish(gradients, self.loss)
         optimizer.update_range(gradients, 0.0, 0, gradients.size)  # the learning rate is the clock's
 
     def finite_layers(self) -> list[bool]:

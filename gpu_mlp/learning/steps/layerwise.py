@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from gpu_mlp.network.losses import allocate_loss_scratch
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
-__all__ = ["LayerwiseStep"]
+__all__ = ["Finish", "LayerwiseStep"]
+
+# What is done to the gradients (P,) and the loss () between the backward pass and the update.
+Finish: TypeAlias = Callable[[Array, Array], None]
 
 # NumPy copies a broadcast operand into a buffer that it allocates in each call; its default of 8192 elements
 # makes 128 KB of a softmax's labels. Smaller ones cost no time (measured from 64x4 to 2048x512).
@@ -99,15 +103,15 @@ class LayerwiseStep:
         share: Array,
         optimizer: OptimizerState,
         learning_rate: float,
-        clip: Callable[[Array], None] | None,
+        finish: Finish | None,
     ) -> None:
-        """The whole step: gradients, clipping, update."""
+        """The whole step: gradients, what finishes them, update."""
         previous = np.setbufsize(UFUNC_BUFFER_ELEMENTS)
         try:
             with self._products, self._quiet():
                 self.compute_gradients(x, y, share, optimizer.step)
-                if clip is not None:
-                    clip(self.gradients.flat)
+                if finish is not None:
+                    finish(self.gradients.flat, self.loss)
             optimizer.update(self.gradients.flat, learning_rate)
         finally:
             np.setbufsize(previous)

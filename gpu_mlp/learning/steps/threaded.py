@@ -23,7 +23,7 @@ from gpu_mlp.backends.base import Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread
-from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, LayerwiseStep
+from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, Finish, LayerwiseStep
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer
@@ -99,9 +99,9 @@ class ThreadedStep:
         share: Array,
         optimizer: OptimizerState,
         learning_rate: float,
-        clip: Callable[[Array], None] | None,
+        finish: Finish | None,
     ) -> None:
-        """The whole step: gradients, clipping, update."""
+        """The whole step: gradients, what finishes them, update."""
 
         def compute(part: LayerwiseStep, rows: slice) -> None:
             np.setbufsize(self._buffer_elements)  # in the context of this call alone
@@ -117,11 +117,11 @@ class ThreadedStep:
         with one_blas_thread():
             _together(compute, list(zip(self.parts, self._rows, strict=True)))
             self.loss[...] = sum(part.loss for part in self.parts)
-            if clip is not None:
+            if finish is not None:
                 _together(self._add_parts, self._elements)
-                clip(self._gradients.flat)
+                finish(self._gradients.flat, self.loss)
             optimizer.begin_step()
-            _together(add_and_update if clip is None else update, self._elements)
+            _together(add_and_update if finish is None else update, self._elements)
 
     def _add_parts(self, start: int, stop: int) -> None:
         """The gradients of all parts into those of the first, for some of the parameters."""

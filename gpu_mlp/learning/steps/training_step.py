@@ -13,7 +13,7 @@ from gpu_mlp.learning.loss_scaling import allocate_loss_scale
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.cuda_graph import GraphStep
-from gpu_mlp.learning.steps.layerwise import LayerwiseStep
+from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.losses import to_targets, to_weights
@@ -36,6 +36,8 @@ class TrainingStep:
         optimizer: an `Optimizer`; its learning rate is `step.learning_rate`, which may be changed between steps.
         batch_size: rows of a full batch; a smaller batch gets its own memory when it first comes.
         clip_norm: largest norm of all gradients together, or None.
+        l2_penalty: alpha of alpha / 2 sum |Omega_k|^2 / S, which is added to the mean loss of a batch; S is the sum of
+            its sample weights, or its number of rows. Biases have none.
         dropout: share of hidden units dropped, in [0, 1).
         seed: of the dropout masks.
         precision: of the products, as in `TrainingConfig`. With "fp16" the loss is scaled; a step whose gradients
@@ -53,6 +55,7 @@ class TrainingStep:
         optimizer: Optimizer | None = None,
         batch_size: int = 128,
         clip_norm: float | None = None,
+        l2_penalty: float = 0.0,
         dropout: float = 0.0,
         seed: int = 0,
         precision: str = "auto",
@@ -60,6 +63,7 @@ class TrainingStep:
         check_range("batch_size", batch_size, low=1, whole=True)
         check_range("dropout", dropout, low=0.0, high=1.0, high_open=True)
         check_range("seed", seed, low=0, high=LARGEST_SEED, whole=True)
+        check_range("l2_penalty", l2_penalty, low=0.0)
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, low=0.0, low_open=True)
         loss = Loss(loss) if isinstance(loss, str) else loss
@@ -73,6 +77,7 @@ class TrainingStep:
         self.learning_rate = self.optimizer.optimizer.learning_rate
         self.batch_size = batch_size
         self.clip_norm = clip_norm
+        self.l2_penalty = l2_penalty
         self.gradient_norm: Array = ops.xp.zeros((), network.dtype)
         self._clip_coefficient: Array = ops.xp.zeros((), network.dtype)
         self._dropout, self._seed = dropout, seed
@@ -80,7 +85,7 @@ class TrainingStep:
         self.loss_scale = allocate_loss_scale(ops) if precision == "fp16" else None
         if self.loss_scale is not None:
             self.optimizer.skip = self.loss_scale.skip
-        self._clip = None if clip_norm is None and self.loss_scale is None else self._finish_gradients
+        self._finishes = clip_norm is not None or l2_penalty > 0.0 or self.loss_scale is not None
         self._gradients = ParameterBuffer(ops, network.parameters.layout, network.dtype)
         self._rooms: dict[int, Room] = {batch_size: self._room(batch_size)}
 
@@ -96,7 +101,8 @@ class TrainingStep:
         """
         x, y, weights = self._checked(x, y, sample_weight)
         batch, room = self.room_for(len(x))
-        room.run(batch.inputs(x), y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
+        finish = self._finish(batch, weights)
+        room.run(batch.inputs(x), y, batch.shares(weights), self.optimizer, self.learning_rate, finish)
         return room.loss.copy()
 
     def run_rows(self, x: Array, y: Array, weights: Array | None, index: Array, loss: Array) -> None:
@@ -106,7 +112,8 @@ class TrainingStep:
         """
         batch, room = self.room_for(len(index))
         x, y, weights = batch.gather(x, y, weights, index)
-        room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, self._clip)
+        finish = self._finish(batch, weights)
+        room.run(x, y, batch.shares(weights), self.optimizer, self.learning_rate, finish)
         loss[...] = room.loss
 
     def run_steps(
@@ -129,10 +136,11 @@ class TrainingStep:
                 continue
             index = order[first * rows : first * rows + (last - first) * size]
             rates, values = learning_rates[first:last], losses[first:last]
-            _, room = self.room_for(size)
+            batch, room = self.room_for(size)
             if isinstance(room, GraphStep):
                 tell = partial(_add_to, after, first)
-                room.run_steps(table, index, rates, values, self.optimizer, self._clip, tell)
+                finish = self._finish(batch, table[2])
+                room.run_steps(table, index, rates, values, self.optimizer, finish, tell)
                 self.learning_rate = rates[-1]
                 continue
             for i, self.learning_rate in enumerate(rates):
@@ -157,7 +165,7 @@ class TrainingStep:
         network, factors = self.network, self._factors
         # Factors that are rounded are one copy for all rows.
         threads = threads_for(network, rows) if factors.ops.factor_dtype is None else 1
-        batch = Batch(factors, network.layer_sizes, rows, network.dtype)
+        batch = Batch(factors, self.loss, network.layer_sizes, rows, network.dtype)
         what: dict[str, Any] = {"dropout": self._dropout, "seed": self._seed}
         if self.loss_scale is not None:
             what["loss_scale"] = self.loss_scale.scale
@@ -170,11 +178,19 @@ class TrainingStep:
             )
         return batch, LayerwiseStep(network, factors, self.loss, self._gradients, rows, **what)
 
-    def _finish_gradients(self, flat: Array) -> None:
-        """What stands between the backward pass and the update: the loss's scale, and clipping."""
+    def _finish(self, batch: Batch, weights: Array | None) -> Finish | None:
+        """What stands between the backward pass and the update of a batch, if anything does."""
+        return partial(self._finish_gradients, batch.total(weights)) if self._finishes else None
+
+    def _finish_gradients(self, total: Array, flat: Array, loss: Array) -> None:
+        """The loss's scale, the penalty and clipping."""
         ops, scratch = self.network.ops, self.optimizer.scratch
         if self.loss_scale is not None:
             ops.unscale_gradients(flat, self.loss_scale, scratch)
+        if self.l2_penalty > 0.0:
+            parameters = self.network.parameters
+            end = parameters.layout.bias_offsets[0]
+            ops.l2_penalty(self.l2_penalty, parameters.flat[:end], flat[:end], total, loss, scratch)
         if self.clip_norm is not None:
             norm, coefficient = self.gradient_norm, self._clip_coefficient
             ops.clip_global_norm(self.clip_norm, flat, norm, coefficient, scratch)

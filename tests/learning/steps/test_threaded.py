@@ -69,7 +69,7 @@ class Run:
         norm, coefficient = np.zeros((), self.network.dtype), np.zeros((), self.network.dtype)
         scratch = np.empty_like(self.network.parameters.flat)
         clip = self.network.ops.clip_global_norm
-        return lambda flat: clip(largest, flat, norm, coefficient, scratch)
+        return lambda flat, loss: clip(largest, flat, norm, coefficient, scratch)
 
     def once(self) -> float:
         self.step.run(self.x, self.y, self.share, self.optimizer, 1e-2, self.clip)
