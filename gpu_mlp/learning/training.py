@@ -12,12 +12,12 @@ from gpu_mlp.backends.base import Array
 from gpu_mlp.config import TrainingConfig, check_type, to_tuple
 from gpu_mlp.errors import ConfigError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
+from gpu_mlp.learning.epochs import EpochRunner
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.learning.schedules import schedule_from
 from gpu_mlp.learning.steps import TrainingStep
-from gpu_mlp.learning.streaming import TableStream
 from gpu_mlp.learning.tables import Table, given_table
 from gpu_mlp.learning.validation import Metric, default_metric, validate
 from gpu_mlp.network.network import Network
@@ -25,11 +25,6 @@ from gpu_mlp.network.network import Network
 __all__ = ["train"]
 
 PAIR = "a pair, such as (x, y)"
-SECONDS_BETWEEN_REPORTS = 0.1
-# What an epoch takes on the device beside a table there: the order, and it once more in a captured step; and the clocks
-# of a captured step, which are moved there and then copied.
-ORDER_BYTES_OF_ROW = 2 * 8
-CLOCK_BYTES_OF_STEP = 2 * 64
 DIVERGENCE_HINT = "lower the learning rate, clip the gradients' norm, or scale the inputs and targets"
 
 
@@ -101,40 +96,27 @@ class _Run:
         self.total_epochs, self.rows = config.epochs, len(table)
         self.history = History()
         self.schedule = schedule_from(config)
-        batch = min(config.batch_size, self.rows)
-        self.steps_per_epoch = -(-self.rows // batch)
         self.step = TrainingStep(
             network,
             loss=self.loss,
             optimizer=optimizer_from(config),
-            batch_size=batch,
+            batch_size=min(config.batch_size, self.rows),
             clip_norm=config.clip_norm,
             dropout=config.dropout,
             seed=config.seed,
             precision=config.precision,
         )
-        self.step.room_for(self.rows - (self.steps_per_epoch - 1) * batch)  # of the last batch
-        self._losses: Array = ops.xp.zeros(self.steps_per_epoch, network.dtype)
         self._saved = [array.copy() for array in self._state()]
         self._stopping: EarlyStopping | None = None
         if config.patience is not None:
             self._stopping = EarlyStopping(config.patience, config.min_delta, network.parameters.flat)
         self._stop_reason = ""
-        self._place(table, validation_table)
-
-    def _place(self, table: Table, validation: Table | None) -> None:
-        """Tables where they are read from, now that all other memory is allocated; the training's comes first."""
-        network, stream = self.network, self.config.stream
-        more = ORDER_BYTES_OF_ROW * self.rows + CLOCK_BYTES_OF_STEP * self.steps_per_epoch
-        self.table, streamed = place_table(network, self.loss, table, stream, more_bytes=more)
-        self._stream = TableStream(network.ops, self.table, self.step.batch_size) if streamed else None
-        weights = self.table.weights
-        self._weights: Array | None = None
-        if weights is not None:
-            self._weights = network.ops.to_host(weights.array).astype(weights.dtype, copy=False)
+        # Tables go where they are read from now that all other memory is allocated; the training's comes first.
+        self._epochs = EpochRunner(self.step, table, config.stream)
+        self.steps_per_epoch = self._epochs.steps_per_epoch
         self.validation: Table | None = None
-        if validation is not None:
-            self.validation, _ = place_table(network, self.loss, validation, stream)
+        if validation_table is not None:
+            self.validation, _ = place_table(network, self.loss, validation_table, config.stream)
 
     def stop(self, reason: str) -> None:
         """End the run after the current epoch."""
@@ -165,9 +147,7 @@ class _Run:
         order = self._order(number)
         started = time.perf_counter()
         # Overflow is looked for once an epoch, in the losses, and reported with its step and layer.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._steps(number, order, self.steps_per_epoch, callbacks)
-        losses = self.network.ops.to_host(self._losses)  # waits for the device
+        losses = self._steps(number, order, self.steps_per_epoch, callbacks)
         seconds = time.perf_counter() - started
         if not np.isfinite(losses).all():
             self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
@@ -182,47 +162,33 @@ class _Run:
             epoch=number,
             step=self.step.optimizer.step,
             learning_rate=self.step.learning_rate,
-            loss=self._mean_loss(losses, order),
+            loss=self._epochs.mean_loss(losses, order),
             validation_loss=validation_loss,
             validation_metric=validation_metric,
             seconds=seconds,
             rows_per_second=self.rows / seconds,
         )
 
-    def _steps(self, number: int, order: Array, count: int, callbacks: Sequence[Callback] = ()) -> None:
-        """The first `count` steps of an epoch."""
-        batch, step = self.step.batch_size, self.step
+    def _steps(
+        self, number: int, order: Array, count: int, callbacks: Sequence[Callback] = ()
+    ) -> np.ndarray[Any, Any]:
+        """The losses of the first `count` steps of an epoch."""
         rate = self.step.optimizer.optimizer.learning_rate
         done = (number - 1) * self.steps_per_epoch
         total = self.total_epochs * self.steps_per_epoch
-        next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
         rates = [rate * self.schedule.factor(done + i, self.steps_per_epoch, total) for i in range(count)]
 
-        def report(steps: int) -> None:
-            nonlocal next_report
-            if callbacks and time.perf_counter() >= next_report:
-                next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
-                for callback in callbacks:
-                    callback.on_progress(self, min(steps * batch, self.rows))
+        def report(rows: int) -> None:
+            for callback in callbacks:
+                callback.on_progress(self, rows)
 
-        if self._stream is None:
-            on_device = self.network.ops.to_device(order)
-            step.run_steps(self.table.arrays, on_device, rates, self._losses[:count], report)
-        else:
-            self._stream.run_steps(step, order, rates, self._losses[:count], report)
+        return self._epochs.run(order, rates, report)
 
     def _order(self, number: int) -> Array:
         """Which rows come when in an epoch, (N,), on the host."""
         if not self.config.shuffle:
             return np.arange(self.rows, dtype=np.int64)
         return epoch_order(self.config.seed, number, self.rows)
-
-    def _mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
-        """The mean over the epoch's batches, each with the weight of its rows."""
-        starts = np.arange(0, self.rows, self.step.batch_size)
-        per_row = np.ones(self.rows) if self._weights is None else self._weights[order].astype(np.float64)
-        per_batch = np.add.reduceat(per_row, starts)
-        return float(np.average(losses.astype(np.float64), weights=per_batch))
 
     def _state(self) -> list[Array]:
         state = [self.network.parameters.flat, *self.step.optimizer.arrays.values()]
@@ -239,8 +205,7 @@ class _Run:
         """Repeat the epoch, which is deterministic, up to the step whose loss was not finite; look at its layers."""
         value = float(losses[at])
         self._restore_epoch_start(number)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._steps(number, order, at + 1)
+        self._steps(number, order, at + 1)
         _, room = self.step.room_for(min(self.step.batch_size, self.rows - at * self.step.batch_size))
         finite = room.finite_layers()
         self._restore_epoch_start(number)

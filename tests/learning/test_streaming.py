@@ -152,7 +152,7 @@ class Watching(Callback):
 
 
 def test_progress_counts_the_rows_of_all_chunks(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpu_mlp.learning.training.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("gpu_mlp.learning.epochs.SECONDS_BETWEEN_REPORTS", 0.0)
     monkeypatch.setattr(streaming, "_steps_a_chunk", lambda size: 2)
     watching = Watching()
     net = Network((3, 4), device=ops.device)

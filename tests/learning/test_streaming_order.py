@@ -14,7 +14,7 @@ from gpu_mlp.backends.base import Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.errors import DeviceError, DivergenceError
-from gpu_mlp.learning import streaming, training
+from gpu_mlp.learning import epochs, streaming
 from gpu_mlp.learning.tables import Table, given_table
 from gpu_mlp.learning.training import train
 from gpu_mlp.network.network import Network
@@ -121,7 +121,7 @@ def planted(bug: Bug) -> Any:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_gives_other_numbers(monkeypatch: pytest.MonkeyPatch, ops: Ops, name: str) -> None:
-    monkeypatch.setattr(training, "TableStream", planted(BUGS[name]).TableStream)
+    monkeypatch.setattr(epochs, "TableStream", planted(BUGS[name]).TableStream)
     assert differing(monkeypatch, ops) != []
 
 

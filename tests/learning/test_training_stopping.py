@@ -59,7 +59,7 @@ def test_a_callback_can_stop_the_run() -> None:
 
 
 def test_progress_is_told_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpu_mlp.learning.training.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("gpu_mlp.learning.epochs.SECONDS_BETWEEN_REPORTS", 0.0)
 
     class Progress(Callback):
         def __init__(self) -> None:

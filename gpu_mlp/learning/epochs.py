@@ -1,0 +1,80 @@
+"""`EpochRunner`: the steps of an epoch on one table, wherever it lies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.backends.base import Array
+from gpu_mlp.learning.placement import place_table
+from gpu_mlp.learning.steps import TrainingStep
+from gpu_mlp.learning.streaming import TableStream
+from gpu_mlp.learning.tables import Table
+
+__all__ = ["EpochRunner"]
+
+SECONDS_BETWEEN_REPORTS = 0.1
+# What an epoch takes on the device beside a table there: the order, and it once more in a captured step; and the clocks
+# of a captured step, which are moved there and then copied.
+ORDER_BYTES_OF_ROW = 2 * 8
+CLOCK_BYTES_OF_STEP = 2 * 64
+
+
+class EpochRunner:
+    """Epochs of a step on a table, which is placed on the device or streamed from the host.
+
+    Args:
+        step: whose steps they are; its memory is allocated before the table's.
+        table: the rows, `learning.tables.given_table`.
+        stream: "auto", "always" or "never", as in `TrainingConfig`.
+
+    Raises DataError or ShapeError for values that cannot be taken, DeviceError where "never" leaves no room.
+    """
+
+    def __init__(self, step: TrainingStep, table: Table, stream: str) -> None:
+        network = step.network
+        self.step, self.rows = step, len(table)
+        self.steps_per_epoch = -(-self.rows // step.batch_size)
+        step.room_for(self.rows - (self.steps_per_epoch - 1) * step.batch_size)  # of the last batch
+        self._losses: Array = network.ops.xp.zeros(self.steps_per_epoch, network.dtype)
+        more = ORDER_BYTES_OF_ROW * self.rows + CLOCK_BYTES_OF_STEP * self.steps_per_epoch
+        self.table, streamed = place_table(network, step.loss, table, stream, more_bytes=more)
+        self._stream = TableStream(network.ops, self.table, step.batch_size) if streamed else None
+        weights = self.table.weights
+        self._weights: Array | None = None
+        if weights is not None:
+            self._weights = network.ops.to_host(weights.array).astype(weights.dtype, copy=False)
+
+    def run(
+        self, order: Array, learning_rates: Sequence[float], report: Callable[[int], None] | None = None
+    ) -> np.ndarray[Any, Any]:
+        """The first steps of an epoch, one for each learning rate; every step's loss, on the host.
+
+        order (N,) on the host says which rows come when. A few times a second `report` hears of the rows done so far.
+        """
+        ops, losses = self.step.network.ops, self._losses[: len(learning_rates)]
+        next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
+
+        def after(steps: int) -> None:
+            nonlocal next_report
+            if report is not None and time.perf_counter() >= next_report:
+                next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
+                report(min(steps * self.step.batch_size, self.rows))
+
+        # Whoever wants to know looks for overflow in the losses.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if self._stream is None:
+                on_device = ops.to_device(order)
+                self.step.run_steps(self.table.arrays, on_device, learning_rates, losses, after)
+            else:
+                self._stream.run_steps(self.step, order, learning_rates, losses, after)
+        return ops.to_host(losses)  # waits for the device
+
+    def mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
+        """The mean over the epoch's batches, each with the weight of its rows."""
+        starts = np.arange(0, self.rows, self.step.batch_size)
+        per_row = np.ones(self.rows) if self._weights is None else self._weights[order].astype(np.float64)
+        return float(np.average(losses.astype(np.float64), weights=np.add.reduceat(per_row, starts)))
