@@ -115,6 +115,7 @@ class Loss:
     quantile: which quantile the quantile loss fits, in (0, 1).
     label_smoothing: how much of softmax_cross_entropy's target is spread over all classes, in [0, 1).
     factor: what the mean loss and its gradient are multiplied with, > 0.
+    reported: what the loss alone is multiplied with beside that, > 0: scikit-learn's mean over several outputs.
     """
 
     name: str
@@ -122,10 +123,12 @@ class Loss:
     quantile: float = 0.5
     label_smoothing: float = 0.0
     factor: float = 1.0
+    reported: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("loss", self.name, LOSS_NAMES)
         check_range("factor", self.factor, low=0.0, low_open=True)
+        check_range("reported", self.reported, low=0.0, low_open=True)
         check_range("huber_delta", self.huber_delta, low=0.0, low_open=True)
         check_range("quantile", self.quantile, low=0.0, high=1.0, low_open=True, high_open=True)
         check_range("label_smoothing", self.label_smoothing, low=0.0, high=1.0, high_open=True)

@@ -117,6 +117,8 @@ def evaluate_loss(ops: Ops, loss: Loss, f: Array, y: Array, sample_weight: Any =
     value, dl_df = xp.empty((), f.dtype), xp.empty(f.shape, f.dtype)
     scratch = allocate_loss_scratch(ops, rows, outputs, f.dtype)
     getattr(ops, loss.name)(f, y, share, value, dl_df, scratch, **loss.parameters)
+    if loss.reported != 1.0:
+        xp.multiply(value, loss.reported, out=value)
     return value, dl_df
 
 

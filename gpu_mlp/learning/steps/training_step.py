@@ -85,7 +85,9 @@ class TrainingStep:
         self.loss_scale = allocate_loss_scale(ops) if precision == "fp16" else None
         if self.loss_scale is not None:
             self.optimizer.skip = self.loss_scale.skip
-        self._finishes = clip_norm is not None or l2_penalty > 0.0 or self.loss_scale is not None
+        self._finishes = (
+            clip_norm is not None or l2_penalty > 0.0 or loss.reported != 1.0 or self.loss_scale is not None
+        )
         self._gradients = ParameterBuffer(ops, network.parameters.layout, network.dtype)
         self._rooms: dict[int, Room] = {batch_size: self._room(batch_size)}
 
@@ -187,6 +189,8 @@ class TrainingStep:
         ops, scratch = self.network.ops, self.optimizer.scratch
         if self.loss_scale is not None:
             ops.unscale_gradients(flat, self.loss_scale, scratch)
+        if self.loss.reported != 1.0:
+            ops.xp.multiply(loss, self.loss.reported, out=loss)
         if self.l2_penalty > 0.0:
             parameters = self.network.parameters
             end = parameters.layout.bias_offsets[0]
