@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gpu_mlp import errors
     from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
+    from gpu_mlp.estimators import MLPClassifier, MLPRegressor
     from gpu_mlp.files.model_file import load, save
     from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback, Epoch, History
@@ -39,6 +40,8 @@ _HOMES = {
     "History": "gpu_mlp.learning.callbacks",
     "Lion": "gpu_mlp.learning.optimizers",
     "Loss": "gpu_mlp.config",
+    "MLPClassifier": "gpu_mlp.estimators",
+    "MLPRegressor": "gpu_mlp.estimators",
     "Model": "gpu_mlp.model",
     "Network": "gpu_mlp.network.network",
     "NetworkConfig": "gpu_mlp.config",
@@ -66,6 +69,8 @@ __all__ = [
     "History",
     "Lion",
     "Loss",
+    "MLPClassifier",
+    "MLPRegressor",
     "Model",
     "Network",
     "NetworkConfig",

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gpu_mlp.learning.progress import number
+
 __all__ = [
     "HELP_WIDTH",
     "PipeConsole",
     "error_console",
-    "number",
     "print_facts",
     "print_json",
     "print_metrics",
@@ -57,11 +58,6 @@ def error_console() -> PipeConsole:
 def shown(text: object) -> str:
     """Text of a file or a column on one line, with control characters escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
-
-
-def number(value: float) -> str:
-    """A metric or loss in four significant digits."""
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
 def report_error(sentence: str) -> None:

@@ -14,10 +14,11 @@ from cyclopts import Parameter
 
 from gpu_mlp import __version__
 from gpu_mlp.backends.select import automatic_device
-from gpu_mlp.cli.console import number, print_facts, print_json, print_metrics
+from gpu_mlp.cli.console import print_facts, print_json, print_metrics
 from gpu_mlp.data.messages import listed
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.files.model_file import load
+from gpu_mlp.learning.progress import number
 from gpu_mlp.model import METRIC_NAMES, Model
 
 __all__ = ["info"]

@@ -15,7 +15,7 @@ from cyclopts import Group, Parameter
 from gpu_mlp.backends.base import ROUNDED_PRECISIONS
 from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics
-from gpu_mlp.cli.progress import Interruption, progress_for
+from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
@@ -23,6 +23,7 @@ from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.run_folder import check_destination, next_free, write_run
 from gpu_mlp.files.toml import TomlValue
 from gpu_mlp.fitting import FitPlan, FitResult, plan_fit
+from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.model import METRIC_NAMES
 
 __all__ = ["train"]

@@ -75,6 +75,18 @@ class EpochRunner:
 
     def mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
         """The mean over the epoch's batches, each with the weight of its rows."""
-        starts = np.arange(0, self.rows, self.step.batch_size)
+        return float(np.average(losses.astype(np.float64), weights=self._batch_weights(order)[1]))
+
+    def mean_of_batches(self, values: np.ndarray[Any, Any], order: Array) -> np.ndarray[Any, Any]:
+        """The mean over every batch of values (N,) in that order, each row with its weight."""
+        per_row, per_batch = self._batch_weights(order)
+        sums: np.ndarray[Any, Any] = np.add.reduceat(values * per_row, self._starts())
+        return sums / per_batch
+
+    def _batch_weights(self, order: Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The weight of every row in that order, and of every batch."""
         per_row = np.ones(self.rows) if self._weights is None else self._weights[order].astype(np.float64)
-        return float(np.average(losses.astype(np.float64), weights=np.add.reduceat(per_row, starts)))
+        return per_row, np.add.reduceat(per_row, self._starts())
+
+    def _starts(self) -> np.ndarray[Any, Any]:
+        return np.arange(0, self.rows, self.step.batch_size)

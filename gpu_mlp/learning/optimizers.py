@@ -43,7 +43,14 @@ class Optimizer:
         for name, value in self.own_constants().items():
             low_open = name == "epsilon"
             high = float("inf") if name in ("epsilon", "learning_rate_decay") else 1.0
-            bounded = name not in ("epsilon", "epsilon_hat", "learning_rate_decay", "momentum", "nesterov", "dampening")
+            bounded = name not in (
+                "epsilon",
+                "epsilon_hat",
+                "learning_rate_decay",
+                "momentum",
+                "nesterov",
+                "dampening",
+            )
             check_range(name, value, low=0.0, low_open=low_open, high=high, high_open=bounded)
 
     @property

@@ -16,8 +16,9 @@ import pytest
 from rich.console import Console
 
 from gpu_mlp.cli.console import PipeConsole
-from gpu_mlp.cli.progress import Interruption, ProgressBar, ProgressLines, progress_for, rate
+from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.learning.callbacks import Callback, Epoch, History
+from gpu_mlp.learning.progress import ProgressBar, ProgressLines, progress_for, rate
 from tests.cli.commands import done
 from tests.cli.terminals import colours_in, frames_of, on_terminal
 
@@ -91,7 +92,7 @@ class Clock:
 
     def __init__(self, seconds: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = iter([100.0, *(100.0 + sum(seconds[: n + 1]) for n in range(len(seconds)))])
-        monkeypatch.setattr("gpu_mlp.cli.progress.time", SimpleNamespace(monotonic=self.times.__next__))
+        monkeypatch.setattr("gpu_mlp.learning.progress.time", SimpleNamespace(monotonic=self.times.__next__))
 
 
 def ends_of(total: int, seconds: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> list[str]:

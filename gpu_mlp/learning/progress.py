@@ -1,21 +1,16 @@
-"""How a run is followed on stderr: a bar on a terminal, ten lines off one; and what Ctrl-C does to it."""
+"""How a run is followed on stderr: a bar on a terminal, ten lines off one."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from types import FrameType
-from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from gpu_mlp.cli.console import number
 from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
 
-__all__ = ["Interruption", "ProgressBar", "ProgressLines", "progress_for"]
+__all__ = ["ProgressBar", "ProgressLines", "number", "progress_for"]
 
 LINES = 10
 # A first epoch of fewer seconds says nothing about the others: importing and compiling may be most of it.
@@ -37,6 +32,11 @@ def rate(rows_per_second: float) -> str:
         if rows_per_second >= factor:
             return f"{rows_per_second / factor:.3g}{suffix} rows/s"
     return f"{rows_per_second:.0f} rows/s"
+
+
+def number(value: float) -> str:
+    """A metric or loss in four significant digits."""
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
 def measures(epoch: Epoch, metric_name: str, *, validation_loss: bool = True) -> str:
@@ -135,45 +135,3 @@ class ProgressLines(Callback):
             del parts[1]
         self.console.print(f"epoch {epoch.epoch}/{run.total_epochs}: {', '.join(parts)}")
         self.last_shown, self.last_time = epoch.epoch, now
-
-
-class Interruption(Callback):
-    """Ctrl-C ends the run after its epoch, so that what was learnt is saved; a second one ends it at once."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.interrupted = False
-        self._told = False
-
-    def __enter__(self) -> Self:
-        self._previous: Any = signal.getsignal(signal.SIGINT)
-        # Only Python's own reaction is replaced, and only the main thread can do it.
-        self._installed = (
-            self._previous is signal.default_int_handler
-            and threading.current_thread() is threading.main_thread()
-        )
-        if self._installed:
-            signal.signal(signal.SIGINT, self._on_interrupt)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self._previous)
-
-    def on_progress(self, run: RunView, rows_done: int) -> None:
-        """Say what is going on."""
-        if self.interrupted and not self._told:
-            self._told = True
-            self.console.print(
-                "interrupted: finishing the epoch to save what was learnt; "
-                "Ctrl-C again stops at once, without saving"
-            )
-
-    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
-        """Stop where Ctrl-C was pressed."""
-        if self.interrupted:
-            run.stop("interrupted")
