@@ -11,10 +11,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._set_output import _SetOutputMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gpu_mlp.backends.numpy_backend import numpy_ops
@@ -32,7 +31,7 @@ from gpu_mlp.network.parameters import ParameterBuffer
 __all__ = ["BaseMLP"]
 
 
-class BaseMLP(_SetOutputMixin, BaseEstimator, ABC, auto_wrap_output_keys=("transform",)):  # type: ignore[misc]
+class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """An estimator's parameters are scikit-learn's, and `fit` draws, counts and stops as scikit-learn's does.
 
     Its coefficients are (in, out), the transposes of the network's weights.
