@@ -97,6 +97,11 @@ TINY, NARROW, TABULAR = (2, 4, 7, 3, 2), (64, 128, 64, 10), (28, 300, 300, 300, 
 MIDDLING = (784, 512, 512, 10)
 
 
+def _tabular(batch: int) -> Problem:
+    """At 1e-3 a few of the 20 losses that are compared jump, and float32's roundings grow to 1e-4 on the way."""
+    return Problem(TABULAR, batch, SMALL, learning_rate=3e-4)
+
+
 def _wide(precision: Precision) -> Problem:
     return Problem(
         (784, 4096, 4096, 4096, 10),
@@ -112,14 +117,14 @@ def _wide(precision: Precision) -> Problem:
 # In the order of importance: where time is short, the last are skipped. First one batch of every small network and the
 # wide one in every precision, each of which has a promise that no other row shows; then the other batches.
 PROBLEMS: Sequence[Problem] = (
-    Problem(TABULAR, 256, SMALL),
+    _tabular(256),
     Problem(NARROW, 64, SMALL),
     Problem(TINY, 64, SMALL),
     _wide("float32"),
     _wide("bf16"),
     _wide("tf32"),
     _wide("fp16"),
-    Problem(TABULAR, 1024, SMALL),
+    _tabular(1024),
     Problem(NARROW, 1024, SMALL),
     Problem(TINY, 1024, SMALL),
     _wide("float64"),
@@ -129,7 +134,7 @@ PROBLEMS: Sequence[Problem] = (
     Problem(MIDDLING, 8192, precision="tf32"),
     Problem(NARROW, 1024, precision="bf16"),
     Problem(NARROW, 1024, precision="tf32"),
-    Problem(TABULAR, 64, SMALL),
+    _tabular(64),
     Problem(NARROW, 256, SMALL),
     Problem(TINY, 256, SMALL),
 )
