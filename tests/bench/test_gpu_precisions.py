@@ -161,3 +161,16 @@ def test_what_waits_for_the_device_cannot_be_captured(monkeypatch: pytest.Monkey
     graph.optimizer = graph.torch.optim.Adam(graph.model.parameters())
     with pytest.raises(RuntimeError, match="capturing"):
         graph.prepare()
+
+
+def test_jaxs_gradients_do_not_keep_the_scale() -> None:
+    """Adam's steps would not show it: they do not depend on the size of gradients."""
+    jax = pytest.importorskip("jax")
+    from gpu import jax_steps
+
+    means = {}
+    for precision in ("float32", "fp16"):
+        steps = jax_steps.jax_jit(replace(SQUARE, precision=precision), "cpu")  # type: ignore[arg-type]
+        steps.run(1)
+        means[precision] = np.concatenate([np.ravel(each) for each in jax.tree.leaves(steps.state[1])])
+    np.testing.assert_allclose(means["fp16"], means["float32"], atol=1e-2 * abs(means["float32"]).max())
