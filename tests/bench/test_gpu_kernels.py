@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +58,7 @@ def spy() -> Spy:
 
 
 @pytest.fixture(scope="module")
-def cases(spy: Spy) -> Iterator[Callable[[str], list[Case]]]:
+def cases(spy: Spy) -> Callable[..., list[Case]]:
     """Those of one precision."""
     reference = reference_ops(
         np,
@@ -71,7 +71,11 @@ def cases(spy: Spy) -> Iterator[Callable[[str], list[Case]]]:
     )
     idle = IdleProducts()
     ops = fused_ops(reference, "cuda", KernelLibrary(spy, EmulatedPlace(), 1), idle, lambda work: work)
-    return lambda precision: [make() for make in kernel_cases(ops, idle, ROWS, WIDTH, precision)]
+
+    def made(precision: str, rows: int = ROWS) -> list[Case]:
+        return [make() for make in kernel_cases(ops, idle, rows, WIDTH, precision)]
+
+    return made
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "float64"])
@@ -148,7 +152,14 @@ def test_in_bf16_there_are_the_kernels_that_know_it(cases: Any, spy: Spy) -> Non
     assert {case.name: case.bytes for case in made} == BYTES_IN_BF16
     for case in made:
         case.work()
-    assert all("bf16" in name or name.startswith("column_sums<float") for name in spy.templates)
+    assert all("bf16" in name for name in spy.templates)
+
+
+def test_sums_in_parts_are_float32(cases: Any, spy: Spy) -> None:
+    spy.templates.clear()
+    (sums,) = (case for case in cases("bf16", rows=5000) if case.name == "column_sums")
+    sums.work()
+    assert spy.templates == {"column_sums<bf16, float>", "column_sums<float, float>"}
 
 
 def measured(make: Callable[[], Case], seconds: float = 100.0) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from gpu import own_steps, torch_steps
 from gpu.contestants import CONTESTANTS
 from gpu.precisions import PRECISIONS, in_precision, types_of
 from gpu.problems import FIRST_SCALE, PROBLEMS, Precision, Problem
+from gpu.steps import play
 
 from gpu_mlp.backends.base import PRECISION_NAMES, ROUNDED_PRECISIONS
 from gpu_mlp.backends.numpy_backend import numpy_ops
-from tests.bench.test_gpu_steps import losses_of
+from tests.bench.test_gpu_steps import Fake, losses_of, quiet_notes
 
 # One of those that are measured in rounded precisions, and its kind with one output.
 (NARROW,) = (p for p in PROBLEMS if p.sizes[0] == 64 and p.precision == "bf16")
@@ -107,19 +108,14 @@ def test_jax_multiplies_in_the_precision(precision: Precision) -> None:
     problem = replace(SQUARE, precision=precision)
     steps = jax_steps.jax_jit(problem, "cpu")
     loss = jax_steps._loss_function(jax, problem)
-    text = jax.make_jaxpr(loss)(steps.state[0], *steps.batch)
+    text = jax.make_jaxpr(jax.value_and_grad(loss))(steps.state[0], *steps.batch)
     products = [each for each in text.eqns if each.primitive.name == "dot_general"]
-    types = types_of(precision)
-    assert [{str(v.aval.dtype) for v in each.invars} for each in products] == [{types.factors.name}] * 3
-    assert [str(each.outvars[0].aval.dtype) for each in products] == [
-        *[types.factors.name] * 2,
-        types.results.name,
-    ]
-    for each in products:
-        strict = precision in ("float32", "float64")
-        assert (
-            "HIGHEST" in str(each.params["precision"]) if strict else "HIGH," in str(each.params["precision"])
-        )
+    factors, results = (each.name for each in types_of(precision))
+    strict = precision in ("float32", "float64")
+    setting = jax.lax.Precision.HIGHEST if strict else jax.lax.Precision.HIGH  # which is TF32 on a GPU
+    assert [each.params["precision"] for each in products] == [(setting, setting)] * (3 * 3 - 1)
+    assert {str(v.aval.dtype) for each in products for v in each.invars} == {factors}
+    assert {str(v.aval.dtype) for v in text.jaxpr.outvars} == {results}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -174,3 +170,20 @@ def test_jaxs_gradients_do_not_keep_the_scale() -> None:
         steps.run(1)
         means[precision] = np.concatenate([np.ravel(each) for each in jax.tree.leaves(steps.state[1])])
     np.testing.assert_allclose(means["fp16"], means["float32"], atol=1e-2 * abs(means["float32"]).max())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_precisions_tolerance_decides_who_is_timed(precision: Precision) -> None:
+    problem = replace(SQUARE, precision=precision)
+    beside, beyond = (1.0 + factor * problem.loss_tolerance for factor in (0.9, 1.2))
+    players = [
+        Fake("gpu_mlp step"),
+        Fake("torch eager", losses=[beside] * 20),
+        Fake("jax jit", losses=[beyond * beside] * 20),
+    ]
+    notes = quiet_notes()
+    play(notes, players, 0, problem)
+    (row,) = notes.results["problems"]
+    assert set(row["seconds"]) == {"gpu_mlp step", "torch eager"}
+    assert (row["precision"], row["loss_tolerance"]) == (precision, problem.loss_tolerance)
+    assert row["problem"].endswith(precision)
