@@ -15,6 +15,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "numba",
+    "ml_dtypes",
     "torch",
     "triton",
     "jax",

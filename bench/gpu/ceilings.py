@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpu.notes import Notes
+from gpu.precisions import PRECISIONS, in_precision, types_of
 from gpu.timing import CudaTimer, Timing
 
-__all__ = ["cuda_products", "measure", "scattered"]
+__all__ = ["ceiling_of", "cuda_products", "measure", "scattered"]
 
 COPIED_BYTES = 1 << 30
-PRODUCT_SIZE = {"float32": 8192, "float64": 8192}
+PRODUCT_SIZE = 8192
 BLOCK = 1 << 16
 
 
@@ -25,14 +26,24 @@ def measure(notes: Notes) -> None:
     with notes.failures("copy"):
         notes.put("copy", copy_rate(ops.xp, timer))
         notes.say(f"copy: {notes.results['copy']['bytes_per_s'] / 1e12:.3f} TB/s")
-    for dtype, size in PRODUCT_SIZE.items():
-        with notes.failures(f"product {dtype}"):
-            rate = product_rate(ops.xp, timer, cuda_products(), dtype, size)
-            notes.put(f"product {dtype}", rate)
-            notes.say(f"product {dtype}: {rate['flop_per_s'] / 1e12:.2f} TFLOP/s")
+    for precision in PRECISIONS:
+        with notes.failures(f"product {precision}"):
+            measure_products(notes, ops.xp, timer, cuda_products(), precision)
     for nodes in (1, 10, 100):
         with notes.failures(f"graph of {nodes} nodes"):
             notes.put(f"graph of {nodes} nodes", graph_cost(ops, capture_with_cupy, nodes))
+
+
+def measure_products(
+    notes: Notes, xp: Any, timer: Callable[[Callable[[], None]], Timing], products: Any, precision: str
+) -> None:
+    """The rates of one precision: with results of the type of the factors, and of the parameters if that is another."""
+    factors, results = types_of(precision)
+    for result in dict.fromkeys((factors, results)):
+        what = f"product {precision}{'' if result == factors else f', {result} result'}"
+        rate = product_rate(xp, timer, products, precision, result, PRODUCT_SIZE)
+        notes.put(what, rate)
+        notes.say(f"{what}: {rate['flop_per_s'] / 1e12:.2f} TFLOP/s")
 
 
 def cuda_products() -> Any:
@@ -42,17 +53,27 @@ def cuda_products() -> Any:
     return cuda_backend._products(cuda_backend.cuda_ops(0).xp)
 
 
-def scattered(xp: Any, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
-    """An array of normal numbers: a block of random ones over and over, in another phase for each seed."""
+def scattered(xp: Any, shape: tuple[int, ...], dtype: Any, seed: int = 0) -> Any:
+    """An array of normal numbers: a block of random ones over and over, in another phase for each seed.
+
+    The numbers of a half type are copied as bits, whatever the array module knows of the type.
+    """
     import numpy as np
 
-    size = int(np.prod(shape, dtype=np.int64))
+    size, dtype = int(np.prod(shape, dtype=np.int64)), np.dtype(dtype)
     block = np.random.default_rng(seed).normal(size=min(size, BLOCK - 7)).astype(dtype)
-    values = xp.empty(size, dtype)
-    given = xp.asarray(block)
+    copied = np.dtype(np.uint16) if dtype.itemsize == 2 else dtype
+    values = xp.empty(size, copied)
+    given = xp.asarray(block.view(copied))
     for start in range(0, size, len(block)):
         values[start : start + len(block)] = given[: size - start]
-    return values.reshape(shape)
+    return values.view(dtype).reshape(shape)
+
+
+def ceiling_of(ceilings: Mapping[str, Any], precision: str) -> float | None:
+    """FLOP/s of the fastest large product of a precision that was measured."""
+    measured = [value for key, value in ceilings.items() if key.split(",")[0] == f"product {precision}"]
+    return max((float(value["flop_per_s"]) for value in measured), default=None)
 
 
 def copy_rate(xp: Any, timer: Callable[[Callable[[], None]], Timing]) -> dict[str, Any]:
@@ -75,12 +96,18 @@ def copy_rate(xp: Any, timer: Callable[[Callable[[], None]], Timing]) -> dict[st
 
 
 def product_rate(
-    xp: Any, timer: Callable[[Callable[[], None]], Timing], products: Any, dtype: str, size: int
+    xp: Any,
+    timer: Callable[[Callable[[], None]], Timing],
+    products: Any,
+    precision: str,
+    result: Any,
+    size: int,
 ) -> dict[str, Any]:
-    """FLOP/s of a large square product without an epilogue."""
-    a, b = (scattered(xp, (size, size), dtype, seed) for seed in range(2))
-    out = xp.empty((size, size), dtype)
-    timing = timer(lambda: products.below(a, b, out))
+    """FLOP/s of a large square product without an epilogue, of factors of the precision into a result of a type."""
+    a, b = (scattered(xp, (size, size), types_of(precision).factors, seed) for seed in range(2))
+    out = xp.empty((size, size), result)
+    in_it = in_precision(products, precision)
+    timing = timer(lambda: in_it.below(a, b, out))
     return {
         "size": size,
         "seconds": timing.seconds,

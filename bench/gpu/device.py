@@ -12,6 +12,7 @@ __all__ = ["measure"]
 WANTED = {
     "cupy": "nothing of this can run",
     "nvmath": "products go through CuPy, and no step is captured",
+    "ml_dtypes": "nothing is measured in bf16",
     "pytest": "the tests are not run",
     "xdist": "the tests run in one process, and may not end in time",
     "torch": "no step is compared with PyTorch's",

@@ -1,4 +1,8 @@
-"""JAX's contestants: a jitted step, and a jitted scan over steps."""
+"""JAX's contestants: a jitted step, and a jitted scan over steps.
+
+tf32 is a setting of float32's products. In bf16 and fp16 the loss is one of parameters and inputs that are cast to the
+half type, so that their gradients are cast back; fp16 has a loss scale that stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 import os
 from typing import Any
 
-from gpu.problems import BETA1, BETA2, EPSILON, Problem
+from gpu.problems import BETA1, BETA2, EPSILON, FIRST_SCALE, Problem
 
 __all__ = ["jax_jit", "jax_scan"]
 
@@ -22,7 +26,8 @@ class JaxSteps:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import jax
 
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+        strict = problem.precision in ("float32", "float64")
+        jax.config.update("jax_default_matmul_precision", "highest" if strict else "tensorfloat32")
         jax.config.update("jax_enable_x64", problem.dtype == "float64")
         self.jax = jax
         platform = "cpu" if device == "cpu" else "gpu"
@@ -74,23 +79,42 @@ class JaxScan(JaxSteps):
         return steps
 
 
-def _step_function(jax: Any, problem: Problem) -> Any:
+def _loss_function(jax: Any, problem: Problem) -> Any:
+    """The mean loss of (parameters, x, y), whose factors are of the half type where there is one.
+
+    The last product is rounded too, as by autocast: had it a preferred_element_type of float32, the backward pass would
+    multiply float32 by the half type, which is more work than others do.
+    """
     numpy = jax.numpy
+    factors = {"bf16": "bfloat16", "fp16": "float16"}.get(problem.precision, problem.dtype)
 
     def mean_loss(parameters: Any, x: Any, y: Any) -> Any:
-        h = x
+        h = x.astype(factors)
         for omega, beta in parameters[:-1]:
-            h = jax.nn.relu(h @ omega.T + beta)
+            h = jax.nn.relu(h @ omega.astype(factors).T + beta.astype(factors))
         omega, beta = parameters[-1]
-        f = h @ omega.T + beta
+        f = (h @ omega.astype(factors).T).astype(problem.dtype) + beta
         if problem.loss == "squared_error":
             return numpy.mean((f - y) ** 2)
         picked = numpy.take_along_axis(jax.nn.log_softmax(f), y[:, None], axis=1)
         return -numpy.mean(picked)
 
+    return mean_loss
+
+
+def _step_function(jax: Any, problem: Problem) -> Any:
+    numpy, mean_loss = jax.numpy, _loss_function(jax, problem)
+    scale = FIRST_SCALE if problem.precision == "fp16" else 1.0
+
+    def loss_and_gradients(parameters: Any, x: Any, y: Any) -> Any:
+        if scale == 1.0:
+            return jax.value_and_grad(mean_loss)(parameters, x, y)
+        loss, gradients = jax.value_and_grad(lambda *given: scale * mean_loss(*given))(parameters, x, y)
+        return loss / scale, jax.tree.map(lambda g: g / scale, gradients)
+
     def step(state: Any, batch: Any) -> Any:
         parameters, mean, square, count = state
-        loss, gradients = jax.value_and_grad(mean_loss)(parameters, *batch)
+        loss, gradients = loss_and_gradients(parameters, *batch)
         count = count + 1
         mean = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mean, gradients)
         square = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, square, gradients)

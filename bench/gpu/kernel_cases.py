@@ -1,6 +1,7 @@
 """Every kernel of `cuda/` at work through gpu_mlp's own primitives, and the fewest bytes each must move.
 
-A primitive that also multiplies matrices is handed products that do nothing, so that its kernels are timed alone.
+A primitive that also multiplies matrices is handed products that do nothing, so that its kernels are timed alone. In a
+half type there are cases of the kernels that read or write factors; all others work on float32 there too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from gpu.ceilings import scattered
 from gpu.idle_products import IdleProducts
+from gpu.precisions import Types, in_precision, types_of
 from gpu_mlp.backends.base import (
     Array,
     Dropout,
@@ -43,14 +45,30 @@ def moved_bytes(*arrays: Array) -> int:
 
 
 def kernel_cases(
-    ops: Ops, products: IdleProducts, rows: int, width: int, dtype: str
+    ops: Ops, products: IdleProducts, rows: int, width: int, precision: str
 ) -> Iterator[Callable[[], Case]]:
     """What makes the cases of one size, one at a time: each takes its memory when it is made."""
+    types = types_of(precision)
+    yield from _factor_cases(in_precision(ops, precision), products, rows, width, types)
+    if types.factors == types.results:
+        yield from _other_cases(ops, rows, width, precision)
+
+
+def _factor_cases(
+    ops: Ops, products: IdleProducts, rows: int, width: int, types: Types
+) -> Iterator[Callable[[], Case]]:
+    """The kernels beside the products."""
     for activation in ("relu", "gelu"):
         for dropped in (False, True):
-            yield partial(_forward_case, ops, rows, width, dtype, activation, dropped)
-            yield partial(_gradient_case, ops, rows, width, dtype, products, activation, dropped)
-    yield partial(_bias_gradient_case, ops, rows, width, dtype)
+            yield partial(_forward_case, ops, rows, width, types.factors, activation, dropped)
+            yield partial(_gradient_case, ops, rows, width, types, products, activation, dropped)
+    yield partial(_bias_gradient_case, ops, rows, width, types)
+    yield partial(_gather_case, ops, rows, width, types)
+    yield partial(_gather_batch_case, ops, rows, width, types)
+
+
+def _other_cases(ops: Ops, rows: int, width: int, dtype: str) -> Iterator[Callable[[], Case]]:
+    """The kernels that know float32 and float64 alone."""
     for loss in ("squared_error", "binary_cross_entropy", "labels", "probabilities"):
         yield partial(_loss_case, ops, rows, width, dtype, loss)
     for optimizer in _OPTIMIZERS:
@@ -60,14 +78,12 @@ def kernel_cases(
     if dtype == "float32":
         yield partial(_unscale_case, ops, rows, width)
         yield partial(_to_factors_case, ops, rows, width)
-    yield partial(_gather_case, ops, rows, width, dtype)
-    yield partial(_gather_batch_case, ops, rows, width, dtype)
     yield partial(_shares_case, ops, rows, width, dtype)
     for clock in (_set_clock_case, _load_clock_case, _end_step_case):
         yield partial(clock, ops, dtype)
 
 
-def _layer_scratch(ops: Ops, rows: int, width: int, dtype: str) -> LayerScratch:
+def _layer_scratch(ops: Ops, rows: int, width: int, dtype: Any) -> LayerScratch:
     xp = ops.xp
     return LayerScratch(xp.empty((rows, width), dtype), xp.empty((0, width), bool), xp.ones(rows, dtype))
 
@@ -91,7 +107,7 @@ def _held(ops: Ops, work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def _forward_case(ops: Ops, rows: int, width: int, dtype: str, activation: str, dropped: bool) -> Case:
+def _forward_case(ops: Ops, rows: int, width: int, dtype: Any, activation: str, dropped: bool) -> Case:
     """relu in the memory of f, as a step runs it; gelu keeps f."""
     xp = ops.xp
     f = scattered(xp, (rows, width), dtype)
@@ -109,24 +125,26 @@ def _forward_case(ops: Ops, rows: int, width: int, dtype: str, activation: str, 
     return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved_bytes(*moved))
 
 
-def _backward(ops: Ops, dl_df: Array, width: int, below: LayerBelow | None, scratch: LayerScratch) -> Any:
-    xp, dtype = ops.xp, dl_df.dtype
-    h, omega = xp.empty((len(dl_df), 1), dtype), xp.empty((width, 1), dtype)
-    dl_domega, dl_dbeta = xp.empty((width, 1), dtype), xp.empty(width, dtype)
+def _backward(
+    ops: Ops, dl_df: Array, results: Any, width: int, below: LayerBelow | None, scratch: LayerScratch
+) -> Any:
+    xp = ops.xp
+    h, omega = xp.empty((len(dl_df), 1), dl_df.dtype), xp.empty((width, 1), dl_df.dtype)
+    dl_domega, dl_dbeta = xp.empty((width, 1), results), xp.empty(width, results)
     return partial(ops.layer_backward, dl_df, h, omega, scratch, dl_domega, dl_dbeta, below)
 
 
 def _gradient_case(
-    ops: Ops, rows: int, width: int, dtype: str, products: IdleProducts, activation: str, dropped: bool
+    ops: Ops, rows: int, width: int, types: Types, products: IdleProducts, activation: str, dropped: bool
 ) -> Case:
     """relu in the memory of dL/df, as a step runs it."""
-    xp = ops.xp
+    xp, dtype = ops.xp, types.factors
     x, dl_dh = scattered(xp, (rows, width), dtype), scattered(xp, (rows, width), dtype, 1)
     dl_df = dl_dh if activation == "relu" else xp.empty_like(x)
     dropout = _dropout(ops, x[:0]) if dropped else None
-    scratch = _layer_scratch(ops, 1, 1, dtype)
+    scratch = _layer_scratch(ops, 1, 1, types.results)
     below = LayerBelow(x, x, activation, dl_dh, dl_df, scratch, dropout)
-    above = _backward(ops, xp.zeros((1, 1), dtype), 1, below, scratch)
+    above = _backward(ops, xp.empty((1, 1), dtype), types.results, 1, below, scratch)
 
     def work() -> None:
         products.adds_up = True
@@ -139,11 +157,11 @@ def _gradient_case(
     return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved)
 
 
-def _bias_gradient_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
-    dl_df = scattered(ops.xp, (rows, width), dtype)
-    scratch = _layer_scratch(ops, rows, width, dtype)
-    work = _backward(ops, dl_df, width, None, scratch)
-    return Case("column_sums", ("column_sums",), work, dl_df.nbytes + width * dl_df.itemsize)
+def _bias_gradient_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
+    dl_df = scattered(ops.xp, (rows, width), types.factors)
+    scratch = _layer_scratch(ops, rows, width, types.results)
+    work = _backward(ops, dl_df, types.results, width, None, scratch)
+    return Case("column_sums", ("column_sums",), work, dl_df.nbytes + width * types.results.itemsize)
 
 
 def _loss_case(ops: Ops, rows: int, width: int, dtype: str, what: str) -> Case:
@@ -241,17 +259,18 @@ def _index(ops: Ops, rows: int) -> Array:
     return index
 
 
-def _gather_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
-    table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
-    out = ops.xp.empty_like(table)
+def _gather_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
+    """From a table of the parameters' type, rounded on the way."""
+    table, index = scattered(ops.xp, (rows, width), types.results), _index(ops, rows)
+    out = ops.xp.empty(table.shape, types.factors)
     moved = moved_bytes(table, index, out)
-    return Case("gather_rows", ("gather_rows",), lambda: ops.gather_rows(table, index, out), moved)
+    return Case("gather_rows", ("gather_rows",), lambda: ops.gather_factors(table, index, out), moved)
 
 
-def _gather_batch_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
+def _gather_batch_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
     assert ops.graphs is not None
-    table, index = scattered(ops.xp, (rows, width), dtype), _index(ops, rows)
-    out, position = ops.xp.empty_like(table), ops.xp.zeros((), ops.xp.int64)
+    table, index = scattered(ops.xp, (rows, width), types.results), _index(ops, rows)
+    out, position = ops.xp.empty(table.shape, types.factors), ops.xp.zeros((), ops.xp.int64)
     work = partial(ops.graphs.gather_batch, table, index, position, out, rows)
     return Case("gather_batch", ("gather_batch",), work, moved_bytes(table, index, position, out))
 

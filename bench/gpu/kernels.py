@@ -9,6 +9,7 @@ from gpu.ceilings import cuda_products
 from gpu.idle_products import IdleProducts
 from gpu.kernel_cases import Case, kernel_cases
 from gpu.notes import Notes
+from gpu.precisions import PRECISIONS
 from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timer
 
@@ -39,19 +40,20 @@ def measure(notes: Notes) -> None:
     *small, large = shapes_for(int(cupy.cuda.runtime.memGetInfo()[0]))
     free = cupy.get_default_memory_pool().free_all_blocks
 
-    def run(what: str, cases: Iterable[Callable[[], Case]], size: Sequence[int], dtype: str) -> None:
+    def run(what: str, cases: Iterable[Callable[[], Case]], size: Sequence[int], precision: str) -> None:
         for make in cases:
-            measure_cases(notes, what, make, timer, size, dtype, cache)
+            measure_cases(notes, what, make, timer, size, precision, cache)
             free()
 
     # What matters most first: the time may end.
-    run("kernels", kernel_cases(ops, idle, *large, "float32"), large, "float32")
+    for precision in ("float32", "bf16"):
+        run("kernels", kernel_cases(ops, idle, *large, precision), large, precision)
     products: Any = None
     with notes.failures("cuBLASLt"):
         products = cuda_products()
-    for dtype in ("float32", "float64"):
+    for precision in PRECISIONS:
         for size in PRODUCT_SIZES if products is not None else ():
-            run("products", product_cases(cupy, products, (size,), dtype), size, dtype)
+            run("products", product_cases(cupy, products, size, precision), size, precision)
     for shape in small:
         run("kernels", kernel_cases(ops, idle, *shape, "float32"), shape, "float32")
     run("kernels", kernel_cases(ops, idle, *large, "float64"), large, "float64")
@@ -69,21 +71,21 @@ def measure_cases(
     make: Callable[[], Case],
     timer: Timer,
     size: Sequence[int],
-    dtype: str,
+    precision: str,
     cache_bytes: int,
 ) -> None:
     """Time one case and keep its row, or the reason why there is none."""
     if notes.budget.left() < 2.0:
         name = getattr(getattr(make, "func", make), "__name__", "?")
-        notes.append("skipped", f"{what}: {name} of {tuple(size)}, {dtype}: no time left")
+        notes.append("skipped", f"{what}: {name} of {tuple(size)}, {precision}: no time left")
         return
-    with notes.failures(f"{what} of size {tuple(size)}, {dtype}"):
+    with notes.failures(f"{what} of size {tuple(size)}, {precision}"):
         case = make()
         timing = timer(case.work)
         row: dict[str, Any] = {
             "name": case.name,
             "size": list(size),
-            "dtype": dtype,
+            "precision": precision,
             "seconds": timing.seconds,
             "timed": timing.how,
             "bytes": case.bytes,
@@ -99,5 +101,5 @@ def measure_cases(
             else f"{row['bytes_per_s'] / 1e9:8.1f} GB/s"
         )
         notes.say(
-            f"{case.name:<36} {'x'.join(map(str, size)):<16} {dtype} {timing.seconds * 1e6:10.2f} us {rate}"
+            f"{case.name:<36} {'x'.join(map(str, size)):<16} {precision:<7} {timing.seconds * 1e6:10.2f} us {rate}"
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import gpu_mlp
-from gpu.problems import BETA1, BETA2, EPSILON, Problem
+from gpu.problems import BETA1, BETA2, EPSILON, FIRST_SCALE, Problem
 from gpu_mlp.learning.steps.cuda_graph import STEPS_A_LAUNCH
 
 __all__ = ["OwnEpoch", "OwnSteps", "own_epoch", "own_plain", "own_step"]
@@ -33,6 +33,7 @@ class OwnSteps:
             loss=problem.loss,
             optimizer=gpu_mlp.Adam(problem.learning_rate, beta1=BETA1, beta2=BETA2, epsilon=EPSILON),
             batch_size=problem.batch,
+            precision=problem.precision,
         )
         self._initial = self.network.parameters.flat.copy()
 
@@ -42,11 +43,15 @@ class OwnSteps:
         self.restart()
 
     def restart(self) -> None:
-        """The initial weights, and an optimizer that has done nothing."""
+        """The initial weights and the loss's first scale, and an optimizer that has done nothing."""
         self.network.parameters.flat[...] = self._initial
         for array in self.step.optimizer.arrays.values():
             array[...] = 0
         self.step.optimizer.step = 0
+        if (loss_scale := self.step.loss_scale) is not None:
+            loss_scale.scale[...] = FIRST_SCALE
+            for count in (loss_scale.steps, loss_scale.skip):
+                count[...] = 0
 
     def losses(self, count: int) -> list[float]:
         """Of the next `count` steps."""

@@ -6,18 +6,24 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from gpu.notes import Notes
 from gpu.own_steps import OwnEpoch, OwnSteps
-from gpu.problems import PROBLEMS, Problem
+from gpu.precisions import PRECISIONS
+from gpu.problems import PROBLEMS, Precision, Problem
 
 __all__ = ["bits_of_a_training", "measure", "same_bits"]
 
+# Of captured steps; fp16 has launches of its own for the loss's scale.
+WATCHED: Sequence[Precision] = ("float32", "bf16", "fp16")
 STEPS = 100
+# Seconds: less time than this is not worth a begin.
+SHORTEST = 3.0
 BUSY_SECONDS = 0.3
 # Python's names of what waits for the device or takes memory from it.
 WAITING = ("deviceSynchronize", "streamSynchronize", "eventSynchronize", "memcpy", "memset")
@@ -36,29 +42,45 @@ extern "C" __global__ void spin(long long nanoseconds) {
 
 
 def measure(notes: Notes) -> None:
-    """On device 0, of the first problem, by single steps and by epochs."""
+    """On device 0, of the first problem in every precision, by single steps and by epochs."""
     import cupy
 
-    problem = PROBLEMS[0]
-    for name, make in (("step", OwnSteps), ("run_steps", OwnEpoch)):
-        found: dict[str, Any] = {"problem": problem.name}
-        with notes.failures(f"{name}: preparing"):
-            own = make(problem, "cuda")
-            own.prepare()
-            for what, count in (
-                ("memory", memory_of),
-                ("python", calls_of),
-                ("ahead", ahead_of),
-                ("driver", driver_calls_of),
-            ):
-                with notes.failures(f"{name}: {what}"):
-                    found[what] = count(cupy, own)
-                    notes.put(name, found)
-                    notes.say(f"{name}: {what}: {str(found[what])[:400]}")
-    for dropout in (0.0, 0.2):
-        with notes.failures(f"bits, dropout {dropout}"):
-            notes.append("bits", {"dropout": dropout, **same_bits(problem, "cuda", dropout)})
-            notes.say(f"bits: {notes.results['bits'][-1]}")
+    for precision in WATCHED:
+        for name, make in (("step", OwnSteps), ("run_steps", OwnEpoch)):
+            watch(notes, cupy, f"{name} {precision}", make, replace(PROBLEMS[0], precision=precision))
+    for precision, dropout in product(PRECISIONS, (0.0, 0.2)):
+        what = f"bits in {precision}, dropout {dropout}"
+        if notes.budget.left() < SHORTEST:
+            notes.append("skipped", f"{what}: no time left")
+            continue
+        with notes.failures(what):
+            problem = replace(PROBLEMS[0], precision=precision)
+            found = {"precision": precision, "dropout": dropout, **same_bits(problem, "cuda", dropout)}
+            notes.append("bits", found)
+            notes.say(f"bits: {found}")
+
+
+def watch(
+    notes: Notes, cupy: Any, name: str, make: Callable[[Problem, str], OwnSteps], problem: Problem
+) -> None:
+    """One form of captured steps in one precision: what it waits for, what it allocates, what takes its time."""
+    if notes.budget.left() < SHORTEST:
+        notes.append("skipped", f"{name}: no time left")
+        return
+    found: dict[str, Any] = {"problem": problem.name}
+    with notes.failures(f"{name}: preparing"):
+        own = make(problem, "cuda")
+        own.prepare()
+        for what, count in (
+            ("memory", memory_of),
+            ("python", calls_of),
+            ("ahead", ahead_of),
+            ("driver", driver_calls_of),
+        ):
+            with notes.failures(f"{name}: {what}"):
+                found[what] = count(cupy, own)
+                notes.put(name, found)
+                notes.say(f"{name}: {what}: {str(found[what])[:400]}")
 
 
 def memory_of(cupy: Any, own: OwnSteps) -> dict[str, int]:
@@ -176,7 +198,9 @@ def bits_of_a_training(problem: Problem, device: str, dropout: float) -> str:
     network = problem.network(device)
     x, y = problem.data()
     batch_size = max(1, problem.batch // 8)
-    config = gpu_mlp.TrainingConfig(8, batch_size, problem.loss, dropout=dropout, seed=3)
+    config = gpu_mlp.TrainingConfig(
+        8, batch_size, problem.loss, dropout=dropout, seed=3, precision=problem.precision
+    )
     history = gpu_mlp.train(network, x, y, config)
     bits = network.ops.to_host(network.parameters.flat).tobytes() + str(list(history.losses)).encode()
     return hashlib.sha256(bits).hexdigest()

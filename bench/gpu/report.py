@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gpu.ceilings import ceiling_of
+
 __all__ = ["problems_of", "report"]
 
 Results = Mapping[str, Any]
@@ -26,11 +28,17 @@ def report(document: Results) -> str:
             "kernels at their largest size: bytes/s and share of the copy's",
             _kernels(results("kernels"), results("ceilings")),
         ),
-        ("products: FLOP/s and share of the ceiling", _products(results("kernels"), results("ceilings"))),
+        (
+            "products: FLOP/s and share of the ceiling of their precision",
+            _products(results("kernels"), results("ceilings")),
+        ),
         ("profile of captured steps", _profile(results("profile"))),
         ("compute-sanitizer", _sanitizer(results("sanitizer"))),
         ("tests", _tests(results("tests"))),
-        ("microseconds a step", _steps(results("steps"))),
+        (
+            "microseconds a step, and the fastest own form's share of the ceiling of its precision",
+            _steps(results("steps"), results("ceilings")),
+        ),
         ("goals", _goals(results("steps"), results("ceilings"))),
     ):
         rows = list(part)
@@ -64,9 +72,9 @@ def _kernels(found: Results, ceilings: Results) -> Iterator[str]:
     copy = ceilings.get("copy", {}).get("bytes_per_s")
     largest: dict[tuple[str, str], Any] = {}
     for row in found.get("kernels", ()):
-        of_one = largest.setdefault((row["name"], row["dtype"]), row)
+        of_one = largest.setdefault((row["name"], row["precision"]), row)
         if row["bytes"] > of_one["bytes"]:
-            largest[row["name"], row["dtype"]] = row
+            largest[row["name"], row["precision"]] = row
     for row in largest.values():
         share = f"{100 * row['bytes_per_s'] / copy:5.0f} %" if copy else "      "
         cached = " in cache" if row["in_cache"] else ""
@@ -75,14 +83,14 @@ def _kernels(found: Results, ceilings: Results) -> Iterator[str]:
 
 def _products(found: Results, ceilings: Results) -> Iterator[str]:
     for row in found.get("products", ()):
-        ceiling = ceilings.get(f"product {row['dtype']}", {}).get("flop_per_s")
+        ceiling = ceiling_of(ceilings, row["precision"])
         share = f"{100 * row['flop_per_s'] / ceiling:5.0f} %" if ceiling else "      "
         yield f"{_what(row)} {row['flop_per_s'] / 1e12:8.2f} TFLOP/s {share}{_how(row)}"
 
 
 def _what(row: Results) -> str:
     size = "x".join(map(str, row["size"]))
-    return f"{row['name']:<34} {size:<15} {row['dtype']} {row['seconds'] * 1e6:10.2f} us"
+    return f"{row['name']:<34} {size:<15} {row['precision']:<7} {row['seconds'] * 1e6:10.2f} us"
 
 
 def _how(row: Results) -> str:
@@ -90,15 +98,19 @@ def _how(row: Results) -> str:
 
 
 def _profile(found: Results) -> Iterator[str]:
-    for name in ("step", "run_steps"):
-        for key, value in found.get(name, {}).items():
+    for name, form in found.items():
+        if not isinstance(form, Mapping):
+            continue
+        for key, value in form.items():
             if isinstance(value, Mapping):
                 shown = {what: each for what, each in value.items() if what != "kernel_us"}
                 yield f"{name}: {key}: {shown}"
-        for kernel, us in found.get(name, {}).get("driver", {}).get("kernel_us", {}).items():
+        for kernel, us in form.get("driver", {}).get("kernel_us", {}).items():
             yield f"    {us:10.1f} us {kernel}"
     for row in found.get("bits", ()):
-        yield f"two trainings, dropout {row['dropout']}: {'the same bits' if row['same'] else 'OTHER BITS'}"
+        verdict = "the same bits" if row["same"] else "OTHER BITS"
+        yield f"two trainings in {row['precision']}, dropout {row['dropout']}: {verdict}"
+    yield from (f"skipped: {each}" for each in found.get("skipped", ()))
 
 
 def _sanitizer(found: Results) -> Iterator[str]:
@@ -126,16 +138,19 @@ def _tests(found: Results) -> Iterator[str]:
         yield f"{each['outcome']:<7} {each['test']}  {each.get('why', '')[:100]!r}"
 
 
-def _steps(found: Results) -> Iterator[str]:
+def _steps(found: Results, ceilings: Results) -> Iterator[str]:
     names: list[str] = []
     for row in found.get("problems", ()):
         names += [name for name in row.get("seconds", {}) if name not in names]
     if names:
-        yield f"{'problem':<38} " + " ".join(f"{name.replace('gpu_mlp', 'own')[:14]:>14}" for name in names)
+        shown = " ".join(f"{name.replace('gpu_mlp', 'own')[:14]:>14}" for name in names)
+        yield f"{'problem':<38} {shown}   share"
     for row in found.get("problems", ()):
         seconds = row.get("seconds", {})
         cells = [f"{seconds[name] * 1e6:14.1f}" if name in seconds else f"{'-':>14}" for name in names]
-        yield f"{row['problem']:<38} " + " ".join(cells)
+        share = gemm_share(row, ceilings)
+        reached = f"{100 * share['share']:5.1f} %" if share else f"{'-':>7}"
+        yield f"{row['problem']:<38} {' '.join(cells)} {reached}"
     yield from _remarks(found)
     for each in found.get("absent", ()):
         yield f"absent: {each['contestant']}: {each['why']}"
@@ -168,10 +183,10 @@ def _goals(found: Results, ceilings: Results) -> Iterator[str]:
             rows.append(
                 f"{row['problem']:<38} {goal['goal']:<10} {met:<4} {ratio}  {goal['own']} against {goal['other']}"
             )
-        share = gemm_share(row, ceilings)
-        if share is not None:
-            met = "yes" if share["share"] >= share["wanted"] else "NO"
-            goal = f"{100 * share['wanted']:.0f} % GEMM"
+        share, wanted = gemm_share(row, ceilings), row.get("gemm_share_wanted")
+        if share is not None and wanted is not None:
+            met = "yes" if share["share"] >= wanted else "NO"
+            goal = f"{100 * wanted:.0f} % GEMM"
             rows.append(
                 f"{row['problem']:<38} {goal:<10} {met:<4} {100 * share['share']:5.1f} %  {share['own']}"
             )
@@ -181,15 +196,15 @@ def _goals(found: Results, ceilings: Results) -> Iterator[str]:
 
 
 def gemm_share(row: Results, ceilings: Results) -> dict[str, Any] | None:
-    """What the fastest own form reaches of the measured rate of products, where that is a goal."""
-    ceiling = ceilings.get(f"product {row['dtype']}", {}).get("flop_per_s")
+    """What the fastest own form reaches of the measured rate of products in its precision."""
+    ceiling = ceiling_of(ceilings, row["precision"])
     own = {
         name: s for name, s in row.get("seconds", {}).items() if name in ("gpu_mlp step", "gpu_mlp run_steps")
     }
-    if row.get("gemm_share_wanted") is None or not ceiling or not own:
+    if not ceiling or not own:
         return None
     name = min(own, key=own.__getitem__)
-    return {"own": name, "wanted": row["gemm_share_wanted"], "share": row["flops"] / own[name] / ceiling}
+    return {"own": name, "share": row["flops"] / own[name] / ceiling}
 
 
 def problems_of(document: Results) -> list[str]:
@@ -208,7 +223,9 @@ def problems_of(document: Results) -> list[str]:
                 found.append(f"sanitizer: {key} was not found")
             elif key.startswith("kernels") and not value.get("clean"):
                 found.append(f"sanitizer: {key} is not clean")
-        differing = [row["dropout"] for row in results.get("bits", ()) if not row["same"]]
-        if differing:
-            found.append(f"{name}: two trainings with dropout {differing} differ")
+        found += [
+            f"{name}: two trainings in {row['precision']} with dropout {row['dropout']} differ"
+            for row in results.get("bits", ())
+            if not row["same"]
+        ]
     return found

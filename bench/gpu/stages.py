@@ -34,7 +34,7 @@ STAGES = (
     Stage("tests", "gpu.suite", Share(130, 60)),
     Stage("ceilings", "gpu.ceilings", Share(30, 10)),
     Stage("kernels", "gpu.kernels", Share(60, 25)),
-    Stage("profile", "gpu.quiet", Share(40, 15)),
+    Stage("profile", "gpu.quiet", Share(45, 20)),
     Stage("sanitizer", "gpu.sanitizer", Share(80, 45)),
     Stage("steps", "gpu.steps", Share(1e9, 170)),
 )

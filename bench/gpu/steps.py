@@ -70,19 +70,19 @@ def play(notes: Notes, players: Sequence[Asked], number: int, problem: Problem) 
         "problem": problem.name,
         "sizes": list(problem.sizes),
         "batch": problem.batch,
-        "dtype": problem.dtype,
+        "precision": problem.precision,
         "flops": problem.flops,
         "learning_rate": problem.learning_rate,
         "gemm_share_wanted": problem.gemm_share,
     }
     ready, answers, troubles = prepare_all(notes, players, number, problem)
-    against, differing = compare(
-        {player.entry.name: answers[player.entry.name]["losses"] for player in ready}
-    )
+    losses = {player.entry.name: answers[player.entry.name]["losses"] for player in ready}
+    against, differing = compare(losses, problem.loss_tolerance)
     troubles |= differing
     timed = [player for player in ready if player.entry.name not in differing]
     row |= {
         "losses_compared_with": against,
+        "loss_tolerance": problem.loss_tolerance,
         "prepared": {name: _without_losses(answer) for name, answer in answers.items()},
         "losses": {name: answer["losses"] for name, answer in answers.items()},
         "not_timed": troubles,
@@ -108,13 +108,15 @@ def _without_losses(answer: dict[str, Any]) -> dict[str, Any]:
 def prepare_all(
     notes: Notes, players: Sequence[Asked], number: int, problem: Problem
 ) -> tuple[list[Asked], dict[str, dict[str, Any]], dict[str, str]]:
-    """Who is ready with what answer, and why the others are not; together, or each alone where the problem says so."""
+    """Who is ready with what answer, and why the others are not; all together, or tuners each alone where the problem
+    says so."""
     ready: list[Asked] = []
     answers: dict[str, dict[str, Any]] = {}
     troubles: dict[str, str] = {}
     most = min(PREPARING, notes.budget.left() - SLACK - FEWEST_ROUNDS)
     deadline = notes.budget.left() - most
-    groups = [[player] for player in players] if problem.alone else [list(players)]
+    groups = groups_of(players, problem)
+    share = most / min(len(groups), 2)
     for group in groups:
         asked: list[Asked] = []
         before = notes.budget.left()
@@ -133,9 +135,7 @@ def prepare_all(
                 troubles[name] = str(error)
         for player in asked:
             waited = before - notes.budget.left()
-            limit = min(
-                player.left - waited, notes.budget.left() - deadline, most / 3 if problem.alone else most
-            )
+            limit = min(player.left - waited, notes.budget.left() - deadline, share)
             try:
                 answer = player.answer(limit)
                 answers[player.entry.name] = answer
@@ -149,7 +149,17 @@ def prepare_all(
     return ready, answers, troubles
 
 
-def compare(losses: dict[str, Sequence[float]]) -> tuple[str | None, dict[str, str]]:
+def groups_of(players: Sequence[Asked], problem: Problem) -> list[list[Asked]]:
+    """Who gets ready at the same time as whom."""
+    if not problem.alone:
+        return [list(players)]
+    together = [player for player in players if not player.entry.tunes]
+    return [together, *([player] for player in players if player.entry.tunes)]
+
+
+def compare(
+    losses: dict[str, Sequence[float]], tolerance: float = LOSS_TOLERANCE
+) -> tuple[str | None, dict[str, str]]:
     """With whom all are compared, and who has other losses: with the first that is not gpu_mlp, in their order."""
     others = [name for name in losses if not name.startswith("gpu_mlp")]
     if not losses:
@@ -157,11 +167,11 @@ def compare(losses: dict[str, Sequence[float]]) -> tuple[str | None, dict[str, s
     against = (others or list(losses))[0]
     differing = {}
     for name, own in losses.items():
-        step = first_difference(own, losses[against])
+        step = first_difference(own, losses[against], tolerance)
         if step is not None:
             differing[name] = (
                 f"its loss at step {step} is {own[step - 1]:.7g}, that of {against} is "
-                f"{losses[against][step - 1]:.7g}: more than {LOSS_TOLERANCE} apart, so the work differs"
+                f"{losses[against][step - 1]:.7g}: more than {tolerance} apart, so the work differs"
             )
     return against, differing
 
@@ -172,9 +182,11 @@ def time_all(
     """Seconds a step of every player in every round, in turn; and who was lost on the way.
 
     There are fewer rounds than usual where the time is short, but never fewer than a median with an interval needs.
+    How many steps make a block is reckoned from the block before.
     """
     lost: dict[str, str] = {}
     times: dict[str, list[float]] = {player.entry.name: [] for player in players}
+    latest = dict(estimates)  # that were made while others were at work
     budget = Budget(seconds)
     for done in range(MOST_ROUNDS):
         if (done >= FEWEST_ROUNDS and budget.left() == 0.0) or len(lost) == len(players):
@@ -184,8 +196,9 @@ def time_all(
             if name in lost:
                 continue
             try:
-                player.ask(do="block", steps=max(1, round(SECONDS_A_BLOCK / estimates[name])))
-                times[name].append(player.answer(max(seconds, 5.0))["seconds"])
+                player.ask(do="block", steps=max(1, round(SECONDS_A_BLOCK / latest[name])))
+                latest[name] = player.answer(max(seconds, 5.0))["seconds"]
+                times[name].append(latest[name])
             except PlayerError as error:
                 lost[name] = f"while it was timed: {error}"
     return {name: each for name, each in times.items() if name not in lost}, lost

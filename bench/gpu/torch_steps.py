@@ -1,4 +1,7 @@
-"""PyTorch's contestants: eager, compiled in two modes, and a CUDA graph captured by hand."""
+"""PyTorch's contestants: eager, compiled in two modes, and a CUDA graph captured by hand.
+
+tf32 is a setting of float32's products, bf16 and fp16 are autocast's, and fp16 has a GradScaler in every form.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gpu.problems import BETA1, BETA2, EPSILON, Problem
+from gpu.problems import BETA1, BETA2, EPSILON, FIRST_SCALE, Problem
 
 __all__ = ["torch_compiled", "torch_eager", "torch_eager_fused", "torch_graph"]
 
@@ -22,30 +25,55 @@ class TorchSteps:
     def __init__(self, problem: Problem, device: str, mode: str | None = None, **optimizer: bool) -> None:
         import torch
 
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        # Sets the older switch, allow_tf32, and the newer one, fp32_precision, alike.
+        torch.set_float32_matmul_precision("high" if problem.precision == "tf32" else "highest")
         self.torch, self.device = torch, torch.device(device)
         self.model = _model(torch, problem).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), problem.learning_rate, betas=(BETA1, BETA2), eps=EPSILON, **optimizer
         )
+        self.scaler: Any = None
+        if problem.precision == "fp16":
+            self.scaler = torch.amp.GradScaler(self.device.type, init_scale=FIRST_SCALE)
         self.x, self.y = (torch.tensor(each, device=self.device) for each in problem.data())
-        square = problem.loss == "squared_error"
-        criterion = torch.nn.MSELoss() if square else torch.nn.CrossEntropyLoss()
-        self.evaluate: Callable[[], Any] = lambda: criterion(self.model(self.x), self.y)
+        self.evaluate: Callable[[], Any] = self._evaluation(problem)
         self.compiled = mode is not None
         if mode is not None:
             torch.compiler.reset()  # else the same code of one problem too many would run without being compiled
             self.evaluate = torch.compile(self.evaluate, mode=mode)
+
+    def _evaluation(self, problem: Problem) -> Callable[[], Any]:
+        """What computes the loss in the problem's precision."""
+        torch, square = self.torch, problem.loss == "squared_error"
+        criterion = torch.nn.MSELoss() if square else torch.nn.CrossEntropyLoss()
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(problem.precision)
+        if half is None:
+            return lambda: criterion(self.model(self.x), self.y)
+
+        def evaluate() -> Any:
+            with torch.autocast(self.device.type, half):
+                # Autocast takes the loss in float32 on CUDA too; not all of it on a CPU.
+                return criterion(self.model(self.x).float(), self.y)
+
+        return evaluate
 
     def step(self) -> Any:
         """One step; returns the loss without reading it."""
         self.optimizer.zero_grad()
         if self.compiled:
             self.torch.compiler.cudagraph_mark_step_begin()
+        return self.work()
+
+    def work(self) -> Any:
+        """Forward, backward and update from no gradients."""
         loss = self.evaluate()
-        loss.backward()
-        self.optimizer.step()
+        if self.scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         return loss.detach()
 
     def prepare(self) -> None:
@@ -68,7 +96,11 @@ class TorchSteps:
 
 
 class TorchGraph(TorchSteps):
-    """The whole step captured with static inputs and a fused Adam, and replayed."""
+    """The whole step captured with static inputs and a fused Adam, and replayed.
+
+    In fp16 the GradScaler is captured with it: a fused Adam reads on the device the scale and whether a gradient
+    overflowed, and the scale is updated in place.
+    """
 
     def __init__(self, problem: Problem, device: str) -> None:
         super().__init__(problem, device, fused=True, capturable=True)
@@ -77,6 +109,7 @@ class TorchGraph(TorchSteps):
         """Warm up, capture, and start anew from the initial weights."""
         torch = self.torch
         initial = [each.detach().clone() for each in self.model.parameters()]
+        scale = self.scaler.state_dict() if self.scaler is not None else None
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -86,10 +119,9 @@ class TorchGraph(TorchSteps):
         self.graph = torch.cuda.CUDAGraph()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.cuda.graph(self.graph):
-            loss = self.evaluate()
-            loss.backward()
-            self.optimizer.step()
-        self.loss = loss.detach()
+            self.loss = self.work()
+        if scale is not None:
+            self.scaler.load_state_dict(scale)  # into the same memory
         with torch.no_grad():
             for parameter, value in zip(self.model.parameters(), initial, strict=True):
                 parameter.copy_(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from gpu import quiet, sanitizer, suite
 from gpu.notes import Notes
 from gpu.planted import BUGS
-from gpu.problems import Problem
+from gpu.precisions import PRECISIONS
+from gpu.problems import Precision, Problem
 from gpu.sanitizer import find_tool, read_report
 
 TESTS = """
@@ -200,7 +202,11 @@ def test_allocations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_two_trainings_give_the_same_bits_here(dropout: float) -> None:
-    found = quiet.same_bits(Problem((3, 8, 2), 32), "cpu", dropout)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_two_trainings_give_the_same_bits_here(precision: Precision, dropout: float) -> None:
+    problem = Problem((3, 8, 2), 32, precision=precision)
+    found = quiet.same_bits(problem, "cpu", dropout)
     assert found["same"] is True
-    assert quiet.bits_of_a_training(Problem((3, 8, 2), 32), "cpu", 0.4) not in found["fingerprints"]
+    other = replace(problem, precision="float32" if precision != "float32" else "bf16")
+    assert quiet.same_bits(problem, "cpu", 0.4)["fingerprints"][0] not in found["fingerprints"]
+    assert quiet.same_bits(other, "cpu", dropout)["fingerprints"][0] not in found["fingerprints"]

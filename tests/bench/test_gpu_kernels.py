@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import scipy.special
 from gpu import kernels
-from gpu.ceilings import product_rate, scattered
+from gpu.ceilings import scattered
 from gpu.idle_products import IdleProducts
 from gpu.kernel_cases import Case, kernel_cases
 from gpu.notes import Notes
+from gpu.precisions import types_of
 from gpu.product_cases import product_cases
 from gpu.timing import CudaTimer, Timing
 
@@ -34,6 +35,7 @@ class Spy:
 
     def __init__(self) -> None:
         self.launched: list[str] = []
+        self.templates: set[str] = set()
         self._compile = EmulatedCompiler("fast")
 
     def __call__(self, file: str, source: str, name: str) -> Launch:
@@ -41,6 +43,7 @@ class Spy:
 
         def run(*arguments: Any) -> Any:
             self.launched.append(name.partition("<")[0])
+            self.templates.add(name)
             return launch(*arguments)
 
         return run
@@ -55,8 +58,8 @@ def spy() -> Spy:
 
 
 @pytest.fixture(scope="module")
-def cases(spy: Spy) -> Iterator[Callable[[str], list[Case]]]:
-    """Those of one type."""
+def cases(spy: Spy) -> Callable[..., list[Case]]:
+    """Those of one precision."""
     reference = reference_ops(
         np,
         name="reference",
@@ -68,12 +71,16 @@ def cases(spy: Spy) -> Iterator[Callable[[str], list[Case]]]:
     )
     idle = IdleProducts()
     ops = fused_ops(reference, "cuda", KernelLibrary(spy, EmulatedPlace(), 1), idle, lambda work: work)
-    return lambda dtype: [make() for make in kernel_cases(ops, idle, ROWS, WIDTH, dtype)]
+
+    def made(precision: str, rows: int = ROWS) -> list[Case]:
+        return [make() for make in kernel_cases(ops, idle, rows, WIDTH, precision)]
+
+    return made
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_case_launches_the_kernels_that_it_names(cases: Any, spy: Spy, dtype: str) -> None:
-    for case in cases(dtype):
+@pytest.mark.parametrize("precision", ["float32", "bf16", "float64"])
+def test_a_case_launches_the_kernels_that_it_names(cases: Any, spy: Spy, precision: str) -> None:
+    for case in cases(precision):
         spy.launched.clear()
         case.work()
         assert set(spy.launched) == set(case.kernels), case.name
@@ -124,13 +131,36 @@ def test_bytes_are_counted_once_for_each_read_and_each_write(cases: Any) -> None
     assert {case.name: case.bytes for case in cases("float32")} == BYTES
 
 
-def test_products_count_their_operations() -> None:
-    made = [make() for make in product_cases(np, DotProducts(np), [(5, 3, 4)], "float64")]
-    assert {case.flops for case in made} == {2 * 5 * 3 * 4}
-    arrays = 8 * (5 * 3 + 3 * 4 + 5 * 4)
-    assert [case.bytes - arrays for case in made] == [32, 32, 32, 0]
+# With factors of two bytes, and a table and sums of four.
+BYTES_IN_BF16 = {
+    "bias_activation relu": 2 * (2 * ELEMENTS + WIDTH),
+    "bias_activation gelu": 2 * (3 * ELEMENTS + WIDTH),
+    "bias_activation_dropout relu": 2 * (3 * ELEMENTS + WIDTH),
+    "bias_activation_dropout gelu": 2 * (4 * ELEMENTS + WIDTH),
+    "activation_gradient relu": 2 * 3 * ELEMENTS,
+    "activation_gradient gelu": 2 * 3 * ELEMENTS,
+    "activation_gradient_dropout relu": 2 * 3 * ELEMENTS,
+    "activation_gradient_dropout gelu": 2 * 4 * ELEMENTS,
+    "column_sums": 2 * ELEMENTS + 4 * WIDTH,
+    "gather_rows": (4 + 2) * ELEMENTS + 8 * ROWS,
+    "gather_batch": (4 + 2) * ELEMENTS + 8 * ROWS + 8,
+}
+
+
+def test_in_bf16_there_are_the_kernels_that_know_it(cases: Any, spy: Spy) -> None:
+    spy.templates.clear()
+    made = cases("bf16")
+    assert {case.name: case.bytes for case in made} == BYTES_IN_BF16
     for case in made:
         case.work()
+    assert all("bf16" in name for name in spy.templates)
+
+
+def test_sums_in_parts_are_float32(cases: Any, spy: Spy) -> None:
+    spy.templates.clear()
+    (sums,) = (case for case in cases("bf16", rows=5000) if case.name == "column_sums")
+    sums.work()
+    assert spy.templates == {"column_sums<bf16, float>", "column_sums<float, float>"}
 
 
 def measured(make: Callable[[], Case], seconds: float = 100.0) -> dict[str, Any]:
@@ -150,7 +180,7 @@ def test_a_row_has_the_rate(cases: Any) -> None:
     assert row["bytes_per_s"] == BYTES["adam"] / 2e-3
     assert row["in_cache"] is False
     assert "flop_per_s" not in row
-    product = next(product_cases(np, DotProducts(np), [(5, 3, 4)], "float32"))()
+    product = next(product_cases(np, DotProducts(np), (5, 3, 4), "float32"))()
     (row,) = measured(lambda: product)["kernels"]
     assert row["flop_per_s"] == 120 / 2e-3
 
@@ -178,12 +208,9 @@ def test_scattered_numbers_fill_the_whole_array() -> None:
     assert abs(values.mean()) < 0.02
     assert abs(values.std() - 1) < 0.02
     assert not (values == scattered(np, (300, 301), "float32", 1)).any()
-
-
-def test_the_rate_of_a_product() -> None:
-    rate = product_rate(np, lambda work: Timing(0.5, "graph"), DotProducts(np), "float64", 4)
-    assert rate["flop_per_s"] == 2 * 4**3 / 0.5
-    assert rate["by"] == "DotProducts"
+    halves = scattered(np, (300, 301), types_of("bf16").factors)
+    assert halves.dtype.name == "bfloat16"
+    np.testing.assert_array_equal(halves.astype(np.float32)[:99], values[:99].astype(halves.dtype))
 
 
 class FakeCuda:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from gpu.ceilings import ceiling_of
 from gpu.report import gemm_share, problems_of, report
 
 GOAL = {"goal": "5x eager", "wanted": 5.0, "own": "gpu_mlp run_steps", "other": "torch eager"}
@@ -25,6 +26,13 @@ DOCUMENT: dict[str, Any] = {
             "results": {
                 "copy": {"bytes_per_s": 2e12, "timed": "graph"},
                 "product float32": {"flop_per_s": 5e13, "size": 8192, "by": "LtProducts", "timed": "graph"},
+                "product bf16": {"flop_per_s": 8e14, "size": 8192, "by": "LtProducts", "timed": "graph"},
+                "product bf16, float32 result": {
+                    "flop_per_s": 7e14,
+                    "size": 8192,
+                    "by": "LtProducts",
+                    "timed": "graph",
+                },
                 "graph of 10 nodes": 1e-5,
             },
         },
@@ -35,7 +43,7 @@ DOCUMENT: dict[str, Any] = {
                     {
                         "name": "adam",
                         "size": [16, 4],
-                        "dtype": "float32",
+                        "precision": "float32",
                         "seconds": 1e-6,
                         "timed": "graph",
                         "bytes": 1,
@@ -47,21 +55,32 @@ DOCUMENT: dict[str, Any] = {
                     {
                         "name": "product below",
                         "size": [1, 2, 3],
-                        "dtype": "float32",
+                        "precision": "float32",
                         "seconds": 1e-6,
                         "timed": "launches",
                         "flop_per_s": 4e13,
                         "bytes_per_s": 1.0,
                         "in_cache": False,
-                    }
+                    },
+                    {
+                        "name": "product weights BGRADB",
+                        "size": [1, 2, 3],
+                        "precision": "bf16",
+                        "seconds": 1e-6,
+                        "timed": "graph",
+                        "flop_per_s": 6e14,
+                        "bytes_per_s": 1.0,
+                        "in_cache": False,
+                    },
                 ],
             },
         },
         "profile": {
             "status": "done",
             "results": {
-                "step": {"problem": "p", "memory": {"asked_of_the_pool": 0}},
-                "bits": [{"dropout": 0.0, "same": True}],
+                "step bf16": {"problem": "p", "memory": {"asked_of_the_pool": 0}},
+                "skipped": ["run_steps fp16: no time left"],
+                "bits": [{"precision": "fp16", "dropout": 0.0, "same": True}],
             },
         },
         "sanitizer": {
@@ -78,7 +97,7 @@ DOCUMENT: dict[str, Any] = {
                 "problems": [
                     {
                         "problem": "2-4-2 @ 64",
-                        "dtype": "float32",
+                        "precision": "float32",
                         "flops": 10**9,
                         "gemm_share_wanted": 0.85,
                         "seconds": {
@@ -92,7 +111,15 @@ DOCUMENT: dict[str, Any] = {
                             GOAL | {"ratio": 6.0, "low": 5.9, "high": 6.1, "met": True},
                             {"goal": "2x best", "met": None, "why": "there is nobody to compare"},
                         ],
-                    }
+                    },
+                    {
+                        "problem": "784-512-10 @ 64 bf16",
+                        "precision": "bf16",
+                        "flops": 10**12,
+                        "gemm_share_wanted": None,
+                        "seconds": {"gpu_mlp step": 2.5e-3},
+                        "goals": [],
+                    },
                 ],
                 "skipped": ["the last: no time left"],
             },
@@ -107,11 +134,17 @@ def test_the_table_has_every_part() -> None:
         "Imaginary GPU, commit abc",
         "copy 2.000 TB/s, read and written (graph)",
         "product float32 50.00 TFLOP/s at 8192 (LtProducts, graph)",
+        "product bf16, float32 result 700.00 TFLOP/s at 8192 (LtProducts, graph)",
         "1500.0 GB/s    75 % in cache",
-        "40.00 TFLOP/s    80 % launches",
+        "1x2x3           float32       1.00 us    40.00 TFLOP/s    80 % launches",
+        "1x2x3           bf16          1.00 us   600.00 TFLOP/s    75 %",
+        "          25.0            1.0          150.0              -  80.0 %",
+        "             -              -              -         2500.0  50.0 %",
         "planted memcheck: found",
         "kernels memcheck: clean, errors 0",
-        "two trainings, dropout 0.0: the same bits",
+        "step bf16: memory: {'asked_of_the_pool': 0}",
+        "skipped: run_steps fp16: no time left",
+        "two trainings in fp16, dropout 0.0: the same bits",
         "{'passed': 900}",
         "5x eager   yes    6.00 (5.90 to 6.10)  gpu_mlp run_steps against torch eager",
         "2x best    -    there is nobody to compare",
@@ -130,15 +163,18 @@ def test_nothing_measured_is_still_a_table() -> None:
     assert problems_of({}) == []
 
 
-def test_the_share_of_products_is_of_the_fastest_captured_form_of_its_type() -> None:
-    (row,) = DOCUMENT["stages"]["steps"]["results"]["problems"]
-    ceilings = DOCUMENT["stages"]["ceilings"]["results"]
+def test_the_share_of_products_is_of_the_fastest_captured_form_and_product_of_its_precision() -> None:
+    row, in_bf16 = DOCUMENT["stages"]["steps"]["results"]["problems"]
+    ceilings = copy.deepcopy(DOCUMENT["stages"]["ceilings"]["results"])
     share = gemm_share(row, ceilings)
     assert share is not None
     assert share["share"] == pytest.approx(0.8)
     assert gemm_share(row, {}) is None
-    assert gemm_share(row | {"gemm_share_wanted": None}, ceilings) is None
-    assert gemm_share(row | {"dtype": "float64"}, ceilings) is None
+    assert gemm_share(in_bf16, ceilings) == {"own": "gpu_mlp step", "share": pytest.approx(0.5)}
+    assert ceiling_of(ceilings, "bf16") == 8e14
+    del ceilings["product bf16"]
+    assert ceiling_of(ceilings, "bf16") == 7e14
+    assert gemm_share(row | {"precision": "float64"}, ceilings) is None
 
 
 BROKEN = (
@@ -159,7 +195,11 @@ BROKEN = (
         lambda stage: stage["results"]["kernels memcheck"].update(clean=False),
         "kernels memcheck is not clean",
     ),
-    ("profile", lambda stage: stage["results"]["bits"][0].update(same=False), "two trainings with dropout"),
+    (
+        "profile",
+        lambda stage: stage["results"]["bits"][0].update(same=False),
+        "two trainings in fp16 with dropout 0.0 differ",
+    ),
 )
 
 
@@ -174,7 +214,8 @@ def test_what_is_broken_is_told(stage: str, damage: Any, expected: str) -> None:
 
 def test_a_goal_that_is_not_met_breaks_nothing() -> None:
     document = copy.deepcopy(DOCUMENT)
-    (row,) = document["stages"]["steps"]["results"]["problems"]
+    row, _ = document["stages"]["steps"]["results"]["problems"]
     row["goals"][0]["met"] = False
     assert problems_of(document) == []
     assert "5x eager   NO" in report(document)
+    assert "784-512-10 @ 64 bf16" not in report(document).partition("== goals")[2]

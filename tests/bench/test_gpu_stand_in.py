@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,9 +18,10 @@ from gpu.notes import Notes
 from gpu.problems import Problem
 
 from gpu_mlp.backends import cuda_backend, cupy_device
-from gpu_mlp.backends.fused import DotProducts
+from gpu_mlp.backends.base import PRECISION_NAMES
+from gpu_mlp.backends.cublaslt import LtProducts
 from tests.backends import fake_cupy
-from tests.backends.emulated import EmulatedPlace, emulated_ops
+from tests.backends.emulated import EmulatedPlace, Recorder, emulated_ops, recorded_products
 from tests.emulator import unavailable_reason
 
 MEASURED_SHAPES = ((3, 4), (8, 2))
@@ -111,30 +113,47 @@ def use_emulated_device(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
     monkeypatch.setattr(cuda_backend, "make_current", lambda index: None)
 
 
+def planned_products() -> LtProducts:
+    """cuBLASLt's, on a stand-in that has every epilogue."""
+    return recorded_products(Recorder(), frozenset())
+
+
 def test_the_ceilings_are_measured(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "PRODUCT_SIZE", {"float32": 8, "float64": 8})
+    monkeypatch.setattr(ceilings, "PRODUCT_SIZE", 8)
+    monkeypatch.setattr(ceilings, "cuda_products", planned_products)
     notes = quiet_notes()
     use_emulated_device(monkeypatch, cupy)
     ceilings.measure(notes)
     assert "failures" not in notes.results
     assert notes.results["copy"]["bytes_per_s"] > 0
-    assert notes.results["product float64"]["by"] == "DotProducts"
+    measured = {key for key in notes.results if key.startswith("product")}
+    halves = {f"product {each}{more}" for each in ("bf16", "fp16") for more in ("", ", float32 result")}
+    assert measured == {"product float32", "product tf32", "product float64"} | halves
+    assert notes.results["product bf16"]["by"] == "LtProducts"
     assert notes.results["graph of 10 nodes"] > 0
 
 
 def test_every_kernel_and_product_is_measured(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "shapes_for", lambda free: MEASURED_SHAPES)
-    monkeypatch.setattr(kernels, "PRODUCT_SIZES", ((2, 3, 4),))
-    monkeypatch.setattr(kernels, "cuda_products", lambda: DotProducts(cupy))
+    monkeypatch.setattr(kernels, "PRODUCT_SIZES", ((2, 8, 16),))
+    monkeypatch.setattr(kernels, "cuda_products", planned_products)
     monkeypatch.setattr("gpu.timing.ROUNDS", 1)
     monkeypatch.setattr("gpu.timing.SECONDS_A_GRAPH", 0.0)
     notes = quiet_notes()
     kernels.measure(notes)
     assert "failures" not in notes.results
-    cases = len(list(kernel_cases(emulated_ops(), IdleProducts(), 2, 2, "float32")))
-    in_float64 = len(list(kernel_cases(emulated_ops(), IdleProducts(), 2, 2, "float64")))
-    assert len(notes.results["kernels"]) == cases * 2 + in_float64
-    assert len(notes.results["products"]) == 4 * 2
+
+    def count(precision: str) -> int:
+        return len(list(kernel_cases(emulated_ops(), IdleProducts(), 2, 2, precision)))
+
+    rows = Counter(row["precision"] for row in notes.results["kernels"])
+    assert rows == {
+        "float32": 2 * count("float32"),
+        "bf16": count("bf16"),
+        "float64": count("float64"),
+    }
+    rows = Counter(row["precision"] for row in notes.results["products"])
+    assert rows == {"float32": 6, "tf32": 6, "float64": 6, "bf16": 8, "fp16": 8}
     assert {row["timed"] for row in notes.results["kernels"]} == {"graph"}
 
 
@@ -147,8 +166,10 @@ def test_the_profile_is_taken(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     use_emulated_device(monkeypatch, cupy)
     quiet.measure(notes)
     assert "failures" not in notes.results
-    for name in ("step", "run_steps"):
+    forms = [f"{form} {each}" for each in ("float32", "bf16", "fp16") for form in ("step", "run_steps")]
+    for name in forms:
         found = notes.results[name]
+        assert found["problem"].endswith(name.split()[1])
         assert found["memory"] == {
             "asked_of_the_pool": 0,
             "asked_of_the_device": 0,
@@ -156,4 +177,14 @@ def test_the_profile_is_taken(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         }
         assert found["python"] == {}
         assert found["ahead"]["5 steps"]["waited"] is False
-    assert [row["same"] for row in notes.results["bits"]] == [True, True]
+    assert [row["same"] for row in notes.results["bits"]] == [True] * 10
+    assert {row["precision"] for row in notes.results["bits"]} == set(PRECISION_NAMES)
+    assert len({row["fingerprints"][0] for row in notes.results["bits"]}) == 10
+
+
+def test_a_profile_without_time_says_what_is_missing(cupy: Any) -> None:
+    notes = Notes(None, 1.0, lambda line: None)
+    quiet.measure(notes)
+    assert set(notes.results) == {"skipped"}
+    assert "run_steps fp16: no time left" in notes.results["skipped"]
+    assert "bits in tf32, dropout 0.2: no time left" in notes.results["skipped"]

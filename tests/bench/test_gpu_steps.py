@@ -18,11 +18,13 @@ from gpu.steps import compare, goals_of, play, prepare_all, ratio_row, time_all
 from gpu.worker import Room
 
 from gpu_mlp.backends import cuda_backend
+from gpu_mlp.backends.base import PRECISION_NAMES
 from gpu_mlp.errors import DeviceError
 from tests.backends.emulated import emulated_ops
 
 TINY = Problem((3, 5, 4), 8, (Goal("eager", 5.0), Goal("best", 2.0)), learning_rate=0.01)
 SQUARE = Problem((3, 5, 1), 8, learning_rate=0.01)
+STRICT = [TINY, SQUARE, replace(TINY, precision="float64")]
 
 
 def losses_of(name: str, problem: Problem, device: str = "cpu") -> list[float]:
@@ -37,7 +39,7 @@ def losses_of(name: str, problem: Problem, device: str = "cpu") -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("problem", [TINY, SQUARE, replace(TINY, dtype="float64")], ids=lambda p: p.name)
+@pytest.mark.parametrize("problem", STRICT, ids=lambda p: p.name)
 def test_gpu_mlp_and_torch_compute_the_same(problem: Problem) -> None:
     pytest.importorskip("torch")
     expected = losses_of("torch eager", problem)
@@ -48,7 +50,7 @@ def test_gpu_mlp_and_torch_compute_the_same(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("name", ["jax jit", "jax scan"])
-@pytest.mark.parametrize("problem", [TINY, SQUARE, replace(TINY, dtype="float64")], ids=lambda p: p.name)
+@pytest.mark.parametrize("problem", STRICT, ids=lambda p: p.name)
 def test_jax_computes_the_same(name: str, problem: Problem) -> None:
     pytest.importorskip("jax")
     expected = losses_of("gpu_mlp step", problem)
@@ -73,16 +75,28 @@ def test_flops_are_three_products_a_layer_and_no_gradient_of_the_input() -> None
 
 
 def test_the_goals_are_those_that_were_set() -> None:
-    small = [p for p in PROBLEMS if p.sizes in ((2, 4, 7, 3, 2), (64, 128, 64, 10), (28, 300, 300, 300, 1))]
+    of_small = ((2, 4, 7, 3, 2), (64, 128, 64, 10), (28, 300, 300, 300, 1))
+    small = [p for p in PROBLEMS if p.sizes in of_small and p.precision == "float32"]
     assert sorted(p.batch for p in small) == sorted([64, 256, 1024] * 3)
     assert all(p.goals == (Goal("eager", 5.0), Goal("best", 2.0)) for p in small)
     wide = [p for p in PROBLEMS if p.sizes == (784, 4096, 4096, 4096, 10)]
     assert {p.batch for p in wide} == {8192}
     assert all(p.gemm_share == 0.85 and p.goals == (Goal("best", 1.0),) for p in wide)
-    assert {(p.sizes, p.batch) for p in PROBLEMS} >= {
-        ((784, 512, 512, 10), 128),
-        ((784, 512, 512, 10), 8192),
+    assert sorted(p.precision for p in wide) == sorted(PRECISION_NAMES)
+    others = {(p.sizes, p.batch, p.precision) for p in PROBLEMS if not p.goals}
+    middling, narrow = (784, 512, 512, 10), (64, 128, 64, 10)
+    assert others == {
+        (middling, 128, "float32"),
+        *((middling, 8192, precision) for precision in ("float32", "bf16", "tf32")),
+        *((narrow, 1024, precision) for precision in ("bf16", "tf32")),
     }
+
+
+def test_what_alone_shows_that_a_promise_is_kept_comes_first() -> None:
+    """Wherever the time ends, no row was measured whose network and precision had their turn before another's first."""
+    promised = {(p.sizes, p.precision) for p in PROBLEMS if p.goals}
+    first = [(p.sizes, p.precision) for p in PROBLEMS[: len(promised) + 3]]
+    assert set(first) == promised
 
 
 def test_the_first_difference_is_found_and_nan_is_one() -> None:
@@ -101,6 +115,9 @@ def test_who_has_other_losses_is_named_beside_whom() -> None:
     assert "its loss at step 2 is 2.5, that of torch eager is 2" in differing["jax jit"]
     assert compare({"gpu_mlp step": [1.0]}) == ("gpu_mlp step", {})
     assert compare({}) == (None, {})
+    _, differing = compare({"torch eager": [1.0, 2.0], "jax jit": [1.0, 2.004]}, 1e-3)
+    assert "more than 0.001 apart" in differing["jax jit"]
+    assert compare({"torch eager": [1.0, 2.0], "jax jit": [1.0, 2.004]}, 5e-3) == ("torch eager", {})
 
 
 def times_of(**seconds: float) -> dict[str, list[float]]:
@@ -147,6 +164,7 @@ class Fake:
 
     def __init__(self, name: str, *, losses: Any = None, fails: str = "", seconds: float = 1e-3) -> None:
         self.entry = entry_of(name)
+        self.steps: list[int] = []
         self.left = self.entry.seconds
         self.strikes = 0
         self.asked: list[str] = []
@@ -155,6 +173,7 @@ class Fake:
 
     def ask(self, **request: Any) -> None:
         self.asked.append(request["do"])
+        self.steps += [request["steps"]] if "steps" in request else []
 
     def answer(self, seconds: float) -> dict[str, Any]:
         if self.asked[-1] in self._fails:
@@ -208,6 +227,25 @@ def test_short_time_gives_fewer_rounds_but_never_too_few() -> None:
     times, lost = time_all([Fake("gpu_mlp step")], {"gpu_mlp step": 1e-3}, 0.0)
     assert len(times["gpu_mlp step"]) == steps.FEWEST_ROUNDS
     assert lost == {}
+
+
+def test_blocks_are_as_long_as_the_last_one_says() -> None:
+    player = Fake("gpu_mlp step", seconds=1e-3)
+    time_all([player], {"gpu_mlp step": 3e-2}, 10.0)
+    assert player.steps == [1] + [30] * (steps.MOST_ROUNDS - 1)
+
+
+def test_those_that_time_their_products_get_ready_alone() -> None:
+    names = ["gpu_mlp step", "torch eager", "jax jit", "torch reduce-overhead", "torch max-autotune"]
+    players = [Fake(name) for name in names]
+    assert steps.groups_of(players, TINY) == [players]
+    groups = steps.groups_of(players, replace(TINY, alone=True))
+    shown = [[player.entry.name for player in group] for group in groups]
+    assert shown == [
+        ["gpu_mlp step", "torch eager", "torch reduce-overhead"],
+        ["jax jit"],
+        ["torch max-autotune"],
+    ]
 
 
 def test_without_time_problems_are_skipped_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
