@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Self
@@ -12,11 +11,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, NetworkConfig
 from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
@@ -26,7 +23,6 @@ from gpu_mlp.learning.callbacks import Callback, History
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.tables import Table, given_table
 from gpu_mlp.network.network import ROWS_AT_ONCE
-from gpu_mlp.network.parameters import ParameterBuffer
 
 __all__ = ["BaseMLP"]
 
@@ -60,6 +56,7 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     device: str
     precision: str | None
     n_features_in_: int
+    _session: Session
 
     def _keep(self, given: dict[str, Any]) -> None:
         """Every parameter of the constructor as an attribute of its name."""
@@ -180,9 +177,9 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _open(self, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Session:
         """The network with the coefficients as they are now."""
         session: Session | None = self.__dict__.get("_session")
-        if session is None or session.network.dtype != dtype:
+        if session is None or session.network.dtype != dtype or session.network.layer_sizes != sizes:
             config = NetworkConfig(sizes, activation_names(self.activation), dtype=dtype.name)  # type: ignore[arg-type]
-            session = self._session = Session(config, self.coefs_, self.intercepts_, self.device)
+            self._session = session = Session(config, self.coefs_, self.intercepts_, self.device)
             self.coefs_, self.intercepts_ = session.show()
         session.read(self.coefs_, self.intercepts_)
         self.device_ = session.network.device
@@ -217,7 +214,7 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return self._answers(self._outputs(checked_features(self, X)))
 
     def transform(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The last hidden layer's units h_K (N, D_K) of every row of X (N, D); X itself where there is no hidden layer."""
+        """The last hidden layer's units h_K (N, D_K) of every row of X (N, D); X itself without a hidden layer."""
         check_is_fitted(self)
         x = checked_features(self, X)
         network = self._fitted().network
@@ -272,26 +269,14 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _loss_grad_lbfgs(
         self,
         packed: NDArray[Any],
-        X: Any,
+        X: Any,  # noqa: N803
         y: NDArray[Any],
         sample_weight: Any,
-        *_: Any,  # noqa: N803
+        *_: Any,
     ) -> tuple[float, NDArray[Any]]:
-        """The objective of `solver="lbfgs"` and its gradient, of parameters packed as scikit-learn packs them.
-
-        packed: all coefficients (in, out) row by row, then all intercepts; the arrays that scikit-learn's method wants
-        after them are not needed.
-        """
-        network, loss = self._fitted().network, self._loss()
-        objective = solvers.objective(self, self._table(X, y, sample_weight, loss), loss)
-        sizes = list(pairwise(network.layer_sizes))
-        places = np.cumsum([0, *(i * o for i, o in sizes), *(o for _, o in sizes)])
-        parts = [packed[start:stop] for start, stop in pairwise(places)]
-        buffer = ParameterBuffer(numpy_ops(), network.parameters.layout, np.float64)
-        buffer.weights.assign([part.reshape(size).T for part, size in zip(parts, sizes, strict=False)])
-        buffer.biases.assign(parts[len(sizes) :])
-        value, buffer.flat[...] = objective(buffer.flat.copy())
-        return value, np.concatenate([*(each.T.ravel() for each in buffer.weights), *buffer.biases])
+        """As scikit-learn's method; the memory that it wants after the weights is not needed."""
+        self._fitted()
+        return solvers.packed_objective(self, packed, X, y, sample_weight)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -299,23 +284,3 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
-
-    def _split(self, x: Any, y: NDArray[Any], sample_weight: Any, *, stratify: bool) -> tuple[Any, ...]:
-        """x, y and weights of training rows, and of validation rows, drawn as scikit-learn draws them."""
-        split: Callable[..., list[Any]] = partial(
-            train_test_split,
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=y if stratify else None,
-        )
-        if sample_weight is None:
-            x_train, x_val, y_train, y_val = split(x, y)
-            parts = (x_train, y_train, None), (x_val, y_val, None)
-        else:
-            x_train, x_val, y_train, y_val, w_train, w_val = split(x, y, sample_weight)
-            parts = (x_train, y_train, w_train), (x_val, y_val, w_val)
-        if parts[1][0].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return parts

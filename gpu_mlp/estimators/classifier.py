@@ -147,13 +147,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _targets(self, y: NDArray[Any], dtype: Any) -> NDArray[Any]:
         if self.out_activation_ == "softmax":
-            return y.argmax(axis=1)
-        targets = y.astype(dtype)
-        return (
-            targets * (1.0 - self.label_smoothing) + self.label_smoothing / 2
-            if self.label_smoothing
-            else targets
-        )
+            labels: NDArray[Any] = y.argmax(axis=1)
+            return labels
+        targets: NDArray[Any] = y.astype(dtype)
+        if self.label_smoothing:  # of two classes
+            targets = targets * (1.0 - self.label_smoothing) + self.label_smoothing / 2
+        return targets
 
     def _probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Of every output, (N, O)."""
@@ -185,7 +184,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """log(predict_proba(X)), (N, C)."""
         found = self.predict_proba(X)
-        return np.log(found, out=found)
+        np.log(found, out=found)
+        return found
 
     def __sklearn_tags__(self) -> Any:
         """Several labels at once are taken."""

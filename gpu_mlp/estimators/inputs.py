@@ -29,7 +29,7 @@ def checked_pair(estimator: Any, x: Any, y: Any, *, reset: bool, numeric: bool) 
     if is_on_a_device(x):
         y = np.asarray(y.get() if hasattr(y, "get") else y.cpu() if hasattr(y, "cpu") else y)
         return checked_features(estimator, x, reset=reset), y
-    return validate_data(
+    features, targets = validate_data(
         estimator,
         x,
         y,
@@ -39,6 +39,7 @@ def checked_pair(estimator: Any, x: Any, y: Any, *, reset: bool, numeric: bool) 
         dtype=FLOATS,
         reset=reset,
     )
+    return features, targets
 
 
 def checked_features(estimator: Any, x: Any, *, reset: bool = False) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 
+from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.estimators.inputs import checked_features
 from gpu_mlp.estimators.session import OptimizerMemory
@@ -21,8 +24,9 @@ from gpu_mlp.learning.optimizers import SGD, Adam, Optimizer, optimizer_from
 from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.tables import Table
+from gpu_mlp.network.parameters import ParameterBuffer
 
-__all__ = ["objective", "solve"]
+__all__ = ["objective", "packed_objective", "solve"]
 
 LARGEST_DROPOUT_SEED = 2**31 - 1
 AUTO_BATCH = 200
@@ -51,6 +55,25 @@ def objective(estimator: Any, table: Table, loss: Loss) -> Objective:
     return Objective(
         network, loss, table, l2_penalty=estimator.alpha, precision=estimator.precision or "auto"
     )
+
+
+def packed_objective(
+    estimator: Any, packed: NDArray[Any], x: Any, y: NDArray[Any], sample_weight: Any
+) -> tuple[float, NDArray[Any]]:
+    """The objective and its gradient, of parameters packed as scikit-learn packs them.
+
+    packed: all coefficients (in, out) row by row, then all intercepts.
+    """
+    network, loss = estimator._session.network, estimator._loss()
+    evaluate = objective(estimator, estimator._table(x, y, sample_weight, loss), loss)
+    sizes = list(pairwise(network.layer_sizes))
+    places = np.cumsum([0, *(i * o for i, o in sizes), *(o for _, o in sizes)])
+    parts = [packed[start:stop] for start, stop in pairwise(places)]
+    buffer = ParameterBuffer(numpy_ops(), network.parameters.layout, np.float64)
+    buffer.weights.assign([part.reshape(size).T for part, size in zip(parts, sizes, strict=False)])
+    buffer.biases.assign(parts[len(sizes) :])
+    value, buffer.flat[...] = evaluate(buffer.flat.copy())
+    return value, np.concatenate([*(each.T.ravel() for each in buffer.weights), *buffer.biases])
 
 
 def _solve_lbfgs(estimator: Any, x: Any, y: NDArray[Any], sample_weight: Any) -> None:
@@ -88,11 +111,7 @@ def _solve_stochastic(
     if validation[0] is not None:
         held_out = _given_validation(estimator, *validation)
     elif estimator.early_stopping:
-        train, held_out = estimator._split(
-            x, y, sample_weight, stratify=estimator.stratifies and estimator.n_outputs_ == 1
-        )
-        x, y, sample_weight = train
-        held_out = (held_out[0], estimator._validation_answers(held_out[1]), held_out[2])
+        (x, y, sample_weight), held_out = _split(estimator, x, y, sample_weight)
     if held_out is not None and estimator.validation_scores_ is None:
         estimator.validation_scores_ = []
     step = _step(estimator, _batch_size(estimator, x.shape[0]), incremental=incremental)
@@ -109,6 +128,24 @@ def _solve_stochastic(
     )
     run.run(incremental=incremental, callbacks=estimator._listeners())
     estimator._optimizer.keep(step)
+
+
+def _split(estimator: Any, x: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any]:
+    """x, y and weights of training rows, and of validation rows, drawn as scikit-learn draws them."""
+    stratify = y if estimator.stratifies and estimator.n_outputs_ == 1 else None
+    arrays = (x, y) if sample_weight is None else (x, y, sample_weight)
+    parts = train_test_split(
+        *arrays,
+        random_state=estimator._random_state,
+        test_size=estimator.validation_fraction,
+        stratify=stratify,
+    )
+    train, held_out = (*parts[::2], None)[:3], (*parts[1::2], None)[:3]
+    if held_out[0].shape[0] < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    return train, (held_out[0], estimator._validation_answers(held_out[1]), held_out[2])
 
 
 def _given_validation(estimator: Any, x: Any, y: Any) -> tuple[Any, Any, None]:

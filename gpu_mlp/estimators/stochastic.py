@@ -1,7 +1,7 @@
 """The epochs of `fit` and `partial_fit` as scikit-learn counts, stops and prints them.
 
-The steps themselves are `learning.epochs.EpochRunner`'s; here is what scikit-learn decides between two epochs: the order
-of the rows by its `RandomState`, whether the loss or the validation score got better, and the next learning rate.
+The steps are `learning.epochs.EpochRunner`'s; here is what scikit-learn decides between two epochs: the order of the
+rows by its `RandomState`, whether the loss or the validation score got better, and the next learning rate.
 """
 
 from __future__ import annotations

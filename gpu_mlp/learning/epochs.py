@@ -71,7 +71,8 @@ class EpochRunner:
                 self.step.run_steps(self.table.arrays, on_device, learning_rates, losses, after)
             else:
                 self._stream.run_steps(self.step, order, learning_rates, losses, after)
-        return ops.to_host(losses)  # waits for the device
+        on_host: np.ndarray[Any, Any] = ops.to_host(losses)  # waits for the device
+        return on_host
 
     def mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:
         """The mean over the epoch's batches, each with the weight of its rows."""
@@ -80,8 +81,8 @@ class EpochRunner:
     def mean_of_batches(self, values: np.ndarray[Any, Any], order: Array) -> np.ndarray[Any, Any]:
         """The mean over every batch of values (N,) in that order, each row with its weight."""
         per_row, per_batch = self._batch_weights(order)
-        sums: np.ndarray[Any, Any] = np.add.reduceat(values * per_row, self._starts())
-        return sums / per_batch
+        means: np.ndarray[Any, Any] = np.add.reduceat(values * per_row, self._starts()) / per_batch
+        return means
 
     def _batch_weights(self, order: Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The weight of every row in that order, and of every batch."""
