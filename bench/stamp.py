@@ -14,6 +14,8 @@ __all__ = ["stamp"]
 PACKAGES = (
     "numpy",
     "scipy",
+    "scikit-learn",
+    "skorch",
     "numba",
     "ml_dtypes",
     "torch",

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import shuffle
 
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.learning.callbacks import Callback, Epoch, History
@@ -91,7 +90,10 @@ class StochasticRun:
     def _epoch(self, callbacks: Sequence[Callback]) -> None:
         estimator, epochs = self._estimator, self._epochs
         if estimator.shuffle:
-            self._order = shuffle(self._order, random_state=estimator._random_state)
+            # The numbers that scikit-learn's `shuffle` draws, without its checks.
+            permutation = np.arange(self.rows)
+            estimator._random_state.shuffle(permutation)
+            self._order = self._order[permutation]
         steps, done = epochs.steps_per_epoch, estimator.n_iter_ * epochs.steps_per_epoch
         rate = estimator._optimizer.learning_rate
         total = estimator.max_iter * steps
