@@ -1,12 +1,13 @@
-"""`fit` on the CPU: gpu_mlp's MLPClassifier against scikit-learn's, a loop in PyTorch, and skorch where it is installed.
+"""`fit` on the CPU: gpu_mlp's MLPClassifier against scikit-learn's, a loop in PyTorch, and skorch where there is one.
 
     python bench/bench_estimators.py                  # table on stdout
     python bench/bench_estimators.py --out FILE.json  # and the figures with machine, versions and commit
 
 All train the same network with Adam and float32 on the same rows, for as many epochs, on the same number of threads.
 gpu_mlp and scikit-learn draw the same weights and orders of the rows, so their losses are compared epoch by epoch
-before anything is timed; of PyTorch and skorch, which draw their own, the last epoch's loss must lie within a quarter. Rounds alternate (A B C A B C ...). A ratio is the median over the rounds with a 95 %
-bootstrap interval; above 1 gpu_mlp is faster.
+before anything is timed; of PyTorch and skorch, which draw their own, the last epoch's loss must lie within a quarter.
+Rounds alternate (A B C A B C ...). A ratio is the median over the rounds with a 95 % bootstrap interval; above 1
+gpu_mlp is faster.
 """
 
 from __future__ import annotations
