@@ -15,7 +15,7 @@ HAS_CUPY = $(1) -c 'import importlib.util, sys; sys.exit(importlib.util.find_spe
 PYTHON_GPU ?= $(shell for python in $(PYTHON) $(BIN)/python; do $(call HAS_CUPY,$$python) && echo $$python && break; done)
 endif
 
-.PHONY: help train test check lint types format bench kernels gpu clean
+.PHONY: help train test check lint types format bench bench-fit kernels gpu clean
 
 help:
 	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
@@ -23,6 +23,7 @@ help:
 	@echo "make check   format, lint, strict types and tests, as CI does"
 	@echo "make format  rewrite the files as 'make lint' wants them"
 	@echo "make bench   one training step on this CPU against PyTorch"
+	@echo "make bench-fit  the estimators on this CPU against scikit-learn, PyTorch and skorch"
 	@echo "make kernels registers, shared memory and spills of every CUDA kernel, without a GPU"
 	@echo "make gpu     on a GPU: tests, compute-sanitizer, kernel and step benchmarks, profile (8 minutes)"
 	@echo "make clean   remove .venv and caches"
@@ -48,6 +49,9 @@ format: $(VENV)/.ready-test
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python bench/bench_step.py $(ARGS)
+
+bench-fit: $(VENV)/.ready-test
+	$(BIN)/python bench/bench_estimators.py $(ARGS)
 
 # Sets up .venv only where no Python with CuPy is found.
 gpu: $(if $(PYTHON_GPU),,$(VENV)/.ready-test)
