@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from gpu_mlp.config import Loss, NetworkConfig
+from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
 from gpu_mlp.estimators.inputs import checked_features, dense, row_blocks
@@ -176,9 +176,9 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _open(self, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Session:
         """The network with the coefficients as they are now."""
+        config = NetworkConfig(sizes, activation_names(self.activation), dtype=dtype.name)  # type: ignore[arg-type]
         session: Session | None = self.__dict__.get("_session")
-        if session is None or session.network.dtype != dtype or session.network.layer_sizes != sizes:
-            config = NetworkConfig(sizes, activation_names(self.activation), dtype=dtype.name)  # type: ignore[arg-type]
+        if session is None or (session.config, session.asked) != (config, self.device):
             self._session = session = Session(config, self.coefs_, self.intercepts_, self.device)
             self.coefs_, self.intercepts_ = session.show()
         session.read(self.coefs_, self.intercepts_)
@@ -260,6 +260,8 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _listeners(self) -> tuple[Callback, ...]:
         """Who is told of the epochs."""
+        for callback in self.callbacks:
+            check_type("an item of callbacks", callback, Callback, "a gpu_mlp.Callback")
         if not self.progress:
             return tuple(self.callbacks)
         from rich.console import Console

@@ -50,6 +50,7 @@ class Session:
     def __init__(
         self, config: NetworkConfig, coefs: Sequence[Any], intercepts: Sequence[Any], device: str
     ) -> None:
+        self.config, self.asked = config, device
         weights = [np.asarray(each).T for each in coefs]
         self.network = Network.from_parameters(config, weights, list(intercepts), device)
         self._shown: list[Any] = []

@@ -15,6 +15,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, TrainingConfig
+from gpu_mlp.errors import ConfigError
 from gpu_mlp.estimators.inputs import checked_features
 from gpu_mlp.estimators.session import OptimizerMemory
 from gpu_mlp.estimators.stochastic import StochasticRun
@@ -43,9 +44,21 @@ def solve(
 ) -> None:
     """Train the estimator's network on x (N, D) and y (N, O) by the solver that it names."""
     if estimator.solver == "lbfgs":
+        _refuse_what_needs_batches(estimator, validation[0])
         _solve_lbfgs(estimator, x, y, sample_weight)
     else:
         _solve_stochastic(estimator, x, y, sample_weight, incremental, validation)
+
+
+def _refuse_what_needs_batches(estimator: Any, x_val: Any) -> None:
+    """L-BFGS has neither mini-batches nor epochs."""
+    given = {name: getattr(estimator, name) for name in ("dropout", "optimizer", "schedule", "clip_norm")}
+    names = [name for name, value in given.items() if value] + (["X_val"] if x_val is not None else [])
+    if names:
+        raise ConfigError(
+            f"solver 'lbfgs' takes the whole table at once and cannot use {', '.join(names)}; "
+            "choose solver 'adam' or 'sgd', or leave them out"
+        )
 
 
 def objective(estimator: Any, table: Table, loss: Loss) -> Objective:
