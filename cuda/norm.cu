@@ -82,13 +82,14 @@ __global__ void __launch_bounds__(256, 1) unscale(T* g_n, const T* scale, T* par
 // doubled. One block.
 template <class T>
 __global__ void __launch_bounds__(256, 1)
-    adjust_scale(const T* partial_p, T* scale, int* steps, int* skip, int growth, int P) {
+    adjust_scale(const T* partial_p, T* scale, int* steps, int* skip, int growth, T smallest, T largest, int P) {
   const T sum = total(partial_p, P);
   if (threadIdx.x != 0) return;
   const bool finite = sum - sum == T(0);
   const int good = finite ? *steps + 1 : 0;
   *skip = finite ? 0 : 1;
-  *scale *= !finite ? T(0.5) : good >= growth ? T(2) : T(1);
+  const T next = *scale * (!finite ? T(0.5) : good >= growth ? T(2) : T(1));
+  *scale = next < smallest ? smallest : next > largest ? largest : next;
   *steps = good >= growth ? 0 : good;
 }
 

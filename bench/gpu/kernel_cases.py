@@ -228,8 +228,7 @@ def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
 def _penalty_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
     xp = ops.xp
     w, g = scattered(xp, (rows * width,), dtype), scattered(xp, (rows * width,), dtype, 1)
-    total, loss, scratch = xp.ones((), dtype), xp.zeros((), dtype), xp.empty(w.size, dtype)
-    work = partial(ops.l2_penalty, 1e-30, w, g, total, loss, scratch)
+    work = partial(ops.l2_penalty, 1e-30, w, g, xp.ones((), dtype), xp.zeros((), dtype), xp.empty_like(w))
     return Case("l2_penalty", ("penalize", "add_penalty"), work, moved_bytes(w, g, g))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScale, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.reference import allocate_philox
-from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 from tests.backends.guards import GuardedMemory
 
 __all__ = ["check_growth", "check_layers", "check_loss_scale", "check_rows", "check_to_factors"]
@@ -163,6 +163,14 @@ def check_growth(ops: Ops) -> None:
         ops.unscale_gradients(g, state, scratch)
         seen.append((float(state.scale), int(state.steps), int(state.skip)))
     assert seen == [(2.0, GROWTH_STEPS - 1, 0), (4.0, 0, 0), (4.0, 1, 0)]
+    # Neither end is passed: from 0 or infinity there would be no way back.
+    state.scale[...], state.steps[...] = LARGEST_SCALE, GROWTH_STEPS - 1
+    ops.unscale_gradients(g, state, scratch)
+    assert (float(state.scale), int(state.skip)) == (LARGEST_SCALE, 0)
+    state.scale[...] = SMALLEST_SCALE
+    g[...] = np.nan
+    ops.unscale_gradients(g, state, scratch)
+    assert (float(state.scale), int(state.skip)) == (SMALLEST_SCALE, 1)
 
 
 def check_loss_scale(ops: Ops, dtype: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerScratch
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
@@ -190,6 +190,26 @@ def test_whole_steps_with_every_epilogue_train_like_the_cpu(
     assert (backward in fake.calls) == in_one_go
     # One for every hidden layer of every step, and no kernel beside it.
     assert fake.calls.count(backward) == (20 * 2 if in_one_go else 0)
+
+
+def test_a_bias_that_is_not_finite_does_not_stay_when_it_is_gone() -> None:
+    """What takes the place of a bias that the product has added is 0, whatever the bias was."""
+    try:
+        reference = emulated_ops()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
+    ops = fused_ops(reference, "cuda-emulated", kernels, products(FakeCublasLt())).in_precision("fp16")
+    scratch = LayerScratch(np.empty((2, 8), np.float32), np.empty((2, 8), bool), np.ones(2, np.float32))
+    for bias in (np.inf, 0.0):
+        h, omega, beta = (
+            np.ones((2, 3), np.float16),
+            np.ones((8, 3), np.float16),
+            np.full(8, bias, np.float16),
+        )
+        f, h_next = memory(2, 8, dtype=np.float16), memory(2, 8, dtype=np.float16)
+        ops.layer_forward(h, omega, beta, "sigmoid", f, h_next, scratch, None)
+        np.testing.assert_allclose(h_next, 1 / (1 + np.exp(-3.0 - bias)), rtol=1e-3)
 
 
 def test_with_a_timer_the_fastest_of_a_few_candidates_is_kept() -> None:

@@ -200,6 +200,10 @@ BUGS = {
     "skipped where all is well": Bug("norm.cu", "finite ? 0 : 1", "finite ? 1 : 0"),
     "the scale does not fall": Bug("norm.cu", "!finite ? T(0.5)", "!finite ? T(1)"),
     "the scale never grows": Bug("norm.cu", "good >= growth ? T(2)", "good > growth ? T(2)"),
+    "the scale has no end": Bug("norm.cu", "next > largest ? largest : next", "next"),
+    "the scale falls to nothing": Bug(
+        "norm.cu", "next < smallest ? smallest : next > largest", "next > largest"
+    ),
     "good steps are counted on": Bug("norm.cu", "*steps = good >= growth ? 0 : good", "*steps = good"),
     # factors.cu and halves.cuh
     "factors are not scaled": Bug("factors.cu", "T(by * values.at[i])", "T(values.at[i])"),

@@ -115,7 +115,9 @@ class FusedLayers:
         """Zeros like beta, made once."""
         key = beta.size, beta.dtype
         if key not in self._zeros:
-            self._zeros[key] = beta - beta
+            zeros = beta.copy()
+            zeros.fill(0)
+            self._zeros[key] = zeros
         return self._zeros[key]
 
     def _bias_gradient(self, dl_df: Array, dl_dbeta: Array, partial: Array) -> None:

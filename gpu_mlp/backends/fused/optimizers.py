@@ -10,7 +10,7 @@ from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
 from gpu_mlp.backends.reference.optimizers import adam_constants
-from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 
 __all__ = [
     "INSTANTIATIONS",
@@ -172,5 +172,5 @@ def unscale_gradients(
     scale, steps, skip = loss_scale.scale, loss_scale.steps, loss_scale.skip
     kernels.get("norm.cu", "unscale<float>")(grid, block, gradients, scale, partial_sums)
     kernels.get("norm.cu", "adjust_scale<float>")(
-        (1,), FLAT_BLOCK, partial_sums, scale, steps, skip, GROWTH_STEPS
+        (1,), FLAT_BLOCK, partial_sums, scale, steps, skip, GROWTH_STEPS, SMALLEST_SCALE, LARGEST_SCALE
     )

@@ -18,6 +18,8 @@ from gpu_mlp.backends.base import Array, LossScale
 
 __all__ = [
     "GROWTH_STEPS",
+    "LARGEST_SCALE",
+    "SMALLEST_SCALE",
     "Rounding",
     "gather_factors",
     "keep",
@@ -33,6 +35,9 @@ Rounding: TypeAlias = Callable[[Array], None]
 GROWTH_STEPS = 2000
 
 _TOO_LARGE_FOR_HALF = 65520.0
+
+# Below the one gradients of half precision vanish for good, above the other they overflow.
+SMALLEST_SCALE, LARGEST_SCALE = 2.0**-14, 2.0**24
 
 # How many of float32's 23 bits after the leading one are dropped.
 _DROPPED_BITS = {"tf32": 13, "bf16": 16}
@@ -88,7 +93,8 @@ def unscale_gradients(xp: Any, gradients: Array, loss_scale: LossScale, _: Array
     """g <- g / scale; where ||g||^2 is not finite the step is to be skipped and the scale halved.
 
     After `GROWTH_STEPS` good steps in a row the scale is doubled (Micikevicius et al., "Mixed precision training",
-    2018). gradients (P,); the last argument is scratch (P,) for a backend that adds up in parts.
+    2018); it stays between `SMALLEST_SCALE` and `LARGEST_SCALE`. gradients (P,); the last argument is scratch (P,) for
+    a backend that adds up in parts.
     """
     scale, steps, skip = loss_scale.scale, loss_scale.steps, loss_scale.skip
     xp.divide(gradients, scale, out=gradients)
@@ -96,5 +102,6 @@ def unscale_gradients(xp: Any, gradients: Array, loss_scale: LossScale, _: Array
     skip[...] = ~finite
     steps[...] = xp.where(finite, steps + 1, 0)
     grows = steps >= GROWTH_STEPS
-    scale[...] = xp.where(finite, xp.where(grows, 2 * scale, scale), scale / 2)
+    next_scale = xp.where(finite, xp.where(grows, 2 * scale, scale), scale / 2)
+    scale[...] = xp.minimum(xp.maximum(next_scale, SMALLEST_SCALE), LARGEST_SCALE)
     steps[...] = xp.where(grows, 0, steps)
