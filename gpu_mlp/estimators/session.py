@@ -64,6 +64,7 @@ class Session:
         ops, network = self.network.ops, self.network
         arrays = [np.asarray(ops.to_host(each)) for each in (*network.weights, *network.biases)]
         if network.device != "cpu":
+            arrays = [array.copy() for array in arrays]
             for array in arrays:
                 array.flags.writeable = False
         layers = len(network.weights)
