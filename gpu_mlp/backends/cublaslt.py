@@ -171,16 +171,16 @@ class LtProducts:
         problem = Problem(
             *size, transposed_a, transposed_b, *types, self._tf32, alignments, epilogue, _leading(aux)
         )
+        own = {"BIAS_POINTER": bias, "EPILOGUE_AUX_POINTER": aux}
+        theirs = {name: self._pointer(array) for name, array in own.items() if array is not None}
         plan = self._plans.get(problem)
         fresh = plan is None
         if plan is None:
-            plan = self._plans[problem] = Plan(self._lt, self._handle, problem, self._workspace.nbytes)
+            workspace_bytes = self._workspace.nbytes
+            plan = self._plans[problem] = Plan(self._lt, self._handle, problem, workspace_bytes, theirs)
         if len(plan.algorithms) == 0:
             return False
-        if bias is not None:
-            plan.point("BIAS_POINTER", self._pointer(bias))
-        if aux is not None:
-            plan.point("EPILOGUE_AUX_POINTER", self._pointer(aux))
+        plan.point(theirs)
         if fresh and self._timer is not None:
             candidates = plan.addresses[:TIMED_CANDIDATES]
             plan.fastest = min(candidates, key=partial(self._seconds, self._timer, plan, pointers))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 __all__ = ["Plan", "Problem"]
+
+logger = logging.getLogger("gpu_mlp")
 
 CANDIDATES = 8
 
@@ -29,7 +33,9 @@ class Problem:
     factors: np.dtype[Any]  # the type of A and B
     result: np.dtype[Any]  # that of D
     tf32: bool
-    alignments: tuple[int, int, int]
+    alignments: tuple[
+        int, int, int
+    ]  # of A, B and D; those of the epilogue's own arrays are the backend's, 16 and more
     epilogue: str
     aux_leading: (
         int  # from one column of what an epilogue leaves to the next, in its own units; 0 for nothing
@@ -39,8 +45,11 @@ class Problem:
 class Plan:
     """The descriptors of one problem and the algorithm that cuBLASLt thinks fastest."""
 
-    def __init__(self, lt: Any, handle: int, problem: Problem, workspace_bytes: int) -> None:
-        self._lt = lt
+    def __init__(
+        self, lt: Any, handle: int, problem: Problem, workspace_bytes: int, pointers: Mapping[str, int]
+    ) -> None:
+        """pointers: by attribute, those of the epilogue, by which cuBLASLt tells what alignment it may count on."""
+        self._lt, self._problem = lt, problem
         factors, result = problem.factors.name, problem.result.name
         # alpha and beta of D = alpha A B + beta C, in the type that is computed in.
         scalars = "float64" if factors == "float64" else "float32"
@@ -54,6 +63,7 @@ class Plan:
         if problem.aux_leading:
             self._set("EPILOGUE_AUX_LD", problem.aux_leading)
         self._pointers: dict[str, int] = {}
+        self.point(pointers)
 
         def layout(dtype: str, rows: int, columns: int, transposed: bool) -> int:
             if transposed:
@@ -106,14 +116,17 @@ class Plan:
                 found.ctypes.data,
                 count.ctypes.data,
             )
-        except lt.cuBLASLtError:  # what is not supported at all
+        except lt.cuBLASLtError as error:
+            # Also what is not supported at all; a mistake of ours would be slow and not wrong, so it is told.
+            logger.info("cuBLASLt finds no algorithm for %s: %s", self._problem, error)
             count[0] = 0
         finally:
             lt.matmul_preference_destroy(preference)
         return found[: int(count[0])]
 
-    def point(self, name: str, pointer: int) -> None:
+    def point(self, pointers: Mapping[str, int]) -> None:
         """Where the epilogue reads beta or writes its gradient, or where it leaves and reads the signs or f."""
-        if self._pointers.get(name) != pointer:
-            self._set(name, pointer)
-            self._pointers[name] = pointer
+        for name, pointer in pointers.items():
+            if self._pointers.get(name) != pointer:
+                self._set(name, pointer)
+                self._pointers[name] = pointer

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.reference.precisions import SMALLEST_SCALE
 from gpu_mlp.config import TrainingConfig, check_type, to_tuple
 from gpu_mlp.errors import ConfigError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
@@ -153,6 +154,7 @@ class _Run:
             self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
         if not bool(self.network.ops.xp.isfinite(self.network.parameters.flat).all()):
             self._report_infinite_parameters(number)
+        self._check_loss_scale(number)
         validation_loss, validation_metric = None, None
         if self.validation is not None:
             validation_loss, validation_metric = validate(
@@ -217,6 +219,17 @@ class _Run:
             step=step,
             layer=layer,
         )
+
+    def _check_loss_scale(self, number: int) -> None:
+        """Raise where gradients of half precision overflow again and again: those steps changed nothing."""
+        scaling = self.step.loss_scale
+        if scaling is not None and float(scaling.scale) <= SMALLEST_SCALE:
+            raise DivergenceError(
+                f"after epoch {number} gradients still overflow half precision at the smallest scale of the loss, "
+                f"{SMALLEST_SCALE:g}; bring the inputs and targets nearer to 1, or use precision 'bf16'",
+                step=self.step.optimizer.step,
+                layer=None,
+            )
 
     def _report_infinite_parameters(self, number: int) -> None:
         """An update overflowed and no loss showed it: the epoch's last one, or one that an activation hid."""

@@ -200,6 +200,10 @@ class FakeCublasLt:
         types = [self.objects[each].type for each in (a, b, d)]
         assert types[0] == types[1]
         assert (types[0], types[2]) in COMBINATIONS[description.compute_type]
+        # The header says that the heuristics look at the pointers for the alignment they may count on.
+        epilogue = Epilogue(description.attributes[7])
+        assert (8 in description.attributes) == (epilogue in ADDS_BIAS or epilogue == Epilogue.BGRADB)
+        assert (11 in description.attributes) == (12 in description.attributes)
         # A bias has the type of D, as cuBLASLt's table of supported types says.
         assert description.attributes.get(26, types[2]) == types[2]
         _read(count, np.int32)[0] = int(found)
