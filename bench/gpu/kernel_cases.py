@@ -236,7 +236,7 @@ def _penalty_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
 def _unscale_case(ops: Ops, rows: int, width: int) -> Case:
     xp = ops.xp
     g, scratch = scattered(xp, (rows * width,), "float32"), xp.empty(rows * width, "float32")
-    state = LossScale(xp.ones((), "float32"), xp.zeros((), xp.int32), xp.zeros((), xp.int32))
+    state = LossScale(xp.ones((), "float32"), *(xp.zeros((), xp.int32) for _ in range(3)))
     work = partial(ops.unscale_gradients, g, state, scratch)
     return Case("unscale_gradients", ("unscale", "adjust_scale"), work, moved_bytes(g, g))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -11,10 +12,18 @@ import numpy as np
 from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScale, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.reference import allocate_philox
-from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 from tests.backends.guards import GuardedMemory
 
-__all__ = ["check_growth", "check_layers", "check_loss_scale", "check_rows", "check_to_factors"]
+__all__ = [
+    "check_ends",
+    "check_growth",
+    "check_layers",
+    "check_loss_scale",
+    "check_rows",
+    "check_to_factors",
+    "loss_scale",
+]
 
 # Around packs of 4 and 8, one row, one column, primes, and enough rows for sums in parts.
 SHAPES = ((1, 1), (3, 8), (31, 16), (33, 12), (2, 127), (129, 1), (300, 8))
@@ -151,18 +160,38 @@ def check_to_factors(ops: Ops, precision: str, *, reference: Ops | None = None) 
         np.testing.assert_array_equal(*results)
 
 
+def loss_scale(ops: Ops, scale: float, steps: int = 0) -> LossScale:
+    """A scale after so many good steps; what is written and not read holds 9."""
+    counts = (ops.xp.full((), count, np.int32) for count in (steps, 9, 0))
+    return LossScale(ops.xp.full((), scale, np.float32), *counts)
+
+
 def check_growth(ops: Ops) -> None:
     """The scale is doubled with the last of many good steps, and the count begins anew."""
     xp = ops.xp
-    state = LossScale(
-        xp.full((), 2, np.float32), xp.full((), GROWTH_STEPS - 2, np.int32), xp.zeros((), np.int32)
-    )
+    state = loss_scale(ops, 2.0, GROWTH_STEPS - 2)
     g, scratch = xp.ones(3, np.float32), xp.empty(3, np.float32)
     seen = []
     for _ in range(3):
         ops.unscale_gradients(g, state, scratch)
         seen.append((float(state.scale), int(state.steps), int(state.skip)))
     assert seen == [(2.0, GROWTH_STEPS - 1, 0), (4.0, 0, 0), (4.0, 1, 0)]
+
+
+def check_ends(ops: Ops) -> None:
+    """The scale neither falls to 0 nor grows to infinity, whatever the gradients are, and bad steps are counted."""
+    scratch = ops.xp.empty(3, np.float32)
+    for first, end, value, steps in (
+        (4 * SMALLEST_SCALE, SMALLEST_SCALE, math.nan, 0),
+        (LARGEST_SCALE / 4, LARGEST_SCALE, 0.0, GROWTH_STEPS - 1),
+    ):
+        state, seen = loss_scale(ops, first), []
+        for _ in range(4):
+            state.steps[...] = steps
+            ops.unscale_gradients(ops.xp.full(3, value, np.float32), state, scratch)
+            seen.append(float(state.scale))
+        assert seen == [(first * end) ** 0.5, end, end, end]
+        assert int(state.skipped) == (4 if math.isnan(value) else 0)
 
 
 def check_loss_scale(ops: Ops, dtype: str) -> None:
@@ -173,13 +202,14 @@ def check_loss_scale(ops: Ops, dtype: str) -> None:
             gradients[-1] = bad
         results = []
         for each in (ops, numpy_ops()):
-            xp, guarded = each.xp, GuardedMemory(each.xp)
+            guarded = GuardedMemory(each.xp)
             g = guarded(size, dtype=dtype)
             g[...] = each.to_device(gradients.astype(dtype))
-            state = LossScale(xp.full((), 16, dtype), xp.full((), 5, np.int32), xp.full((), 9, np.int32))
+            state = loss_scale(each, 16.0, 5)
             with np.errstate(invalid="ignore"):
                 each.unscale_gradients(g, state, guarded(size, dtype=dtype))
             guarded.check()
-            results.append([each.to_host(array) for array in (g, state.scale, state.steps, state.skip)])
+            arrays = (g, state.scale, state.steps, state.skip, state.skipped)
+            results.append([each.to_host(array) for array in arrays])
         for actual, expected in zip(*results, strict=True):
             np.testing.assert_array_equal(actual, expected, err_msg=f"{size}, {bad}")

@@ -20,7 +20,7 @@ from tests.backends.kernel_checks import (
     check_penalty,
     check_rows,
 )
-from tests.backends.precision_checks import check_growth, check_loss_scale, check_to_factors
+from tests.backends.precision_checks import check_ends, check_growth, check_loss_scale, check_to_factors
 from tests.backends.precision_checks import check_layers as check_rounded_layers
 from tests.backends.precision_checks import check_rows as check_rounded_rows
 from tests.emulator import EmulatorError
@@ -59,6 +59,7 @@ def check_norm_and_scale(ops: Ops, dtype: str) -> None:
     check_penalty(ops, dtype)
     check_loss_scale(ops, dtype)
     check_growth(ops)
+    check_ends(ops)
 
 
 def check_halves(ops: Ops, dtype: str) -> None:
@@ -200,6 +201,11 @@ BUGS = {
     "skipped where all is well": Bug("norm.cu", "finite ? 0 : 1", "finite ? 1 : 0"),
     "the scale does not fall": Bug("norm.cu", "!finite ? T(0.5)", "!finite ? T(1)"),
     "the scale never grows": Bug("norm.cu", "good >= growth ? T(2)", "good > growth ? T(2)"),
+    "the scale falls to 0": Bug("norm.cu", "maths::maximum(next, smallest)", "next"),
+    "the scale grows to infinity": Bug(
+        "norm.cu", "maths::minimum(maths::maximum(next, smallest), largest)", "maths::maximum(next, smallest)"
+    ),
+    "skipped steps are not counted": Bug("norm.cu", "*skipped += 1", "*skipped += 0"),
     "good steps are counted on": Bug("norm.cu", "*steps = good >= growth ? 0 : good", "*steps = good"),
     # factors.cu and halves.cuh
     "factors are not scaled": Bug("factors.cu", "T(by * values.at[i])", "T(values.at[i])"),

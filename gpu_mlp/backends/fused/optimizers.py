@@ -10,7 +10,7 @@ from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
 from gpu_mlp.backends.reference.optimizers import adam_constants
-from gpu_mlp.backends.reference.precisions import GROWTH_STEPS
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 
 __all__ = [
     "INSTANTIATIONS",
@@ -169,8 +169,9 @@ def unscale_gradients(
     """As `reference.precisions.unscale_gradients`; the parts of the sum stand in `scratch`."""
     grid, block = by_elements(gradients.size, packed(gradients.itemsize), kernels.multiprocessors)
     partial_sums = scratch[: grid[0]]
-    scale, steps, skip = loss_scale.scale, loss_scale.steps, loss_scale.skip
+    scale, counts = loss_scale.scale, (loss_scale.steps, loss_scale.skip, loss_scale.skipped)
     kernels.get("norm.cu", "unscale<float>")(grid, block, gradients, scale, partial_sums)
     kernels.get("norm.cu", "adjust_scale<float>")(
-        (1,), FLAT_BLOCK, partial_sums, scale, steps, skip, GROWTH_STEPS
+        *((1,), FLAT_BLOCK, partial_sums, scale, *counts),
+        *(GROWTH_STEPS, SMALLEST_SCALE, LARGEST_SCALE),
     )
