@@ -9,11 +9,16 @@ gradients themselves are not finite.
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from gpu_mlp.backends.base import LossScale, Ops
+from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, SMALLEST_SCALE
 
-__all__ = ["FIRST_SCALE", "allocate_loss_scale", "take_skipped"]
+__all__ = ["FIRST_SCALE", "all_skipped", "allocate_loss_scale"]
+
+logger = logging.getLogger("gpu_mlp")
 
 # As torch.amp.GradScaler begins; the first steps halve it where it is too large.
 FIRST_SCALE = 2.0**16
@@ -29,8 +34,20 @@ def allocate_loss_scale(ops: Ops) -> LossScale:
     )
 
 
-def take_skipped(loss_scale: LossScale) -> int:
-    """How many steps were skipped since this was last asked; waits for the device."""
+def all_skipped(loss_scale: LossScale, steps: int, epoch: int) -> bool:
+    """Whether all steps of an epoch were skipped and no smaller scale is left; a warning where many were.
+
+    Waits for the device, and counts anew from here.
+    """
     skipped = int(loss_scale.skipped)
     loss_scale.skipped.fill(0)
-    return skipped
+    if skipped == steps and float(loss_scale.scale) <= SMALLEST_SCALE:
+        return True
+    # The first epoch looks for a scale, and one that has grown may have to be taken back.
+    if epoch > 1 and skipped > 1 + steps // GROWTH_STEPS:
+        logger.warning(
+            "%d of %d steps of epoch %d were skipped, since a gradient overflowed half precision; "
+            "scale the inputs and targets, or use bf16",
+            *(skipped, steps, epoch),
+        )
+    return False
