@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerScratch
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
@@ -117,6 +117,22 @@ def test_without_an_epilogue_kernels_step_in(missing: set[str]) -> None:
     for precision in ROUNDED_PRECISIONS:
         check_rounded_layers(ops, precision, ["relu", "gelu"], shapes=[(1, 1), (31, 4), (33, 32)])
     assert ("BIAS" in fake.calls) == ("BIAS" not in missing)
+
+
+def test_a_bias_that_is_not_finite_leaves_the_others_alone() -> None:
+    """The kernel after an epilogue that has added the bias adds none, once more, for every layer of that width."""
+    try:
+        reference = emulated_ops()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
+    ops = fused_ops(reference, "cuda-emulated", kernels, products(FakeCublasLt())).in_precision("fp16")
+    h, omega, f, h_next = (np.ones((2, 2), np.float16) for _ in range(4))
+    scratch = LayerScratch(f, f > 0, h[0])
+    for beta, expected in ((np.inf, np.inf), (1.0, 3.0)):
+        layer = h, omega, np.full(2, beta, np.float16)
+        ops.layer_forward(*layer, "silu", f, h_next, scratch, None)
+        np.testing.assert_array_equal(f, expected)
 
 
 @pytest.mark.parametrize("width", [1, 8, 31, 128, 129, 300])
