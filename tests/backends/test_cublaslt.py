@@ -82,13 +82,36 @@ def test_a_plan_is_made_once_and_follows_the_bias() -> None:
     fake = FakeCublasLt()
     lt = products(fake)
     h, omega, f = whole(rng, 3, 4), whole(rng, 5, 4), np.zeros((3, 5), np.float32)
-    for _ in range(3):
-        beta = whole(rng, 5)
+    biases = whole(rng, 40)
+    start = -biases.ctypes.data % 64 // 4
+    for at in (1, 9, 17):  # all of them aligned to 4 bytes
+        beta = biases[start + at : start + at + 5]
         forward(lt, h, omega, f, beta, "relu")
         np.testing.assert_array_equal(f, np.maximum(h @ omega.T + beta, 0))
     assert fake.plans == 1
     forward(lt, h[:2], omega, f[:2], beta, "relu")
     assert fake.plans == 2
+    forward(
+        lt, h, omega, f, biases[start : start + 5], "relu"
+    )  # what was planned for 4 bytes may be slow for 64
+    assert fake.plans == 3
+
+
+def test_a_status_other_than_not_supported_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    h, omega, beta, f = whole(rng, 3, 4), whole(rng, 5, 4), whole(rng, 5), np.zeros((3, 5), np.float32)
+    for refusal in (0, 15):
+        fake = FakeCublasLt(missing=frozenset({"RELU_BIAS"}), refusal=refusal)
+        with caplog.at_level(logging.DEBUG, "gpu_mlp"):
+            assert forward(products(fake), h, omega, f, beta, "relu") is None
+        assert [record.message for record in caplog.records] == [
+            "no algorithm for 5 x 4 times 4 x 3 of float32 in float32 with epilogue RELU_BIAS",
+            "1 algorithm for 5 x 4 times 4 x 3 of float32 in float32 with epilogue DEFAULT",
+        ]
+        caplog.clear()
+    fake = FakeCublasLt(missing=frozenset({"RELU_BIAS"}), refusal=1)
+    with pytest.raises(DeviceError, match="cuBLASLt cannot plan 5 x 4 times .* RELU_BIAS: status 1; update"):
+        forward(products(fake), h, omega, f, beta, "relu")
 
 
 def test_the_alignment_promised_is_the_one_there_is() -> None:
