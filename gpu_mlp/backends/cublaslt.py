@@ -165,7 +165,7 @@ class LtProducts:
         aux: Array | None = None,
     ) -> bool:
         """Whether cuBLASLt has an algorithm for it; with one it is done."""
-        at_a, at_b, at_d = pointers = self._pointer(a), self._pointer(b), self._pointer(d)
+        pointers = self._pointer(a), self._pointer(b), self._pointer(d)
         beside = Beside(*(0 if each is None else self._pointer(each) for each in (bias, aux)))
         alignments = tuple(_alignment(each) for each in (*pointers, *beside))
         types = a.dtype, d.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_layers",
     "check_loss_scale",
     "check_rows",
+    "check_stored_rounded",
     "check_to_factors",
     "loss_scale",
 ]
@@ -28,6 +29,8 @@ __all__ = [
 # Around packs of 4 and 8, one row, one column, primes, and enough rows for sums in parts.
 SHAPES = ((1, 1), (3, 8), (31, 16), (33, 12), (2, 127), (129, 1), (300, 8))
 SIZES = (1, 3, 4, 31, 1024, 5000)
+# NaN with all bits set, of which rounding up would make a zero.
+FULL_NAN = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
 
 
 class Side:
@@ -58,7 +61,7 @@ class Side:
 
 
 def _layer(side: Side, values: Sequence[Array], name: str, *, dropped: bool, in_place: bool) -> list[Array]:
-    """A layer forward, the one above it backward, and its own parameters' gradients."""
+    """A layer forward, the one above it backward, its own parameters' gradients, and dL/dh where it is traced."""
     xp = side.ops.xp
     h, omega, beta, dl_df_above, omega_above = (side.factors(each) for each in values)
     batch, width = len(h), len(omega)
@@ -84,7 +87,7 @@ def _layer(side: Side, values: Sequence[Array], name: str, *, dropped: bool, in_
     side.ops.layer_backward(dl_df_above, kept, omega_above, scratch(3), *above, below)
     side.ops.layer_backward(dl_df, h, omega, scratch(width), *own, None)
     side.guarded.check()
-    return [side.host(each) for each in (f, h_next, kept, dl_df, *above, *own)]
+    return [side.host(each) for each in (f, h_next, kept, dl_df, *above, *own, dl_dh)]
 
 
 def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: Any = SHAPES) -> None:
@@ -106,7 +109,7 @@ def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: A
         for in_place in [False, True] if exact else [False]:
             what = {"dropped": dropped, "in_place": in_place}
             actual, expected = (
-                _layer(Side(each, precision), values, name, **what) for each in (ops, numpy_ops())
+                _layer(Side(each, precision), values, name, **what)[:-1] for each in (ops, numpy_ops())
             )
             for each, one, other in zip(names, actual, expected, strict=True):
                 message = f"{each}: {name}, {batch} x {width}, {precision}, {what}"
@@ -121,11 +124,29 @@ def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: A
                     )
 
 
+def check_stored_rounded(ops: Ops, precision: str, rounded: Callable[[Array], None]) -> None:
+    """What a product will read is what rounding makes of it, everything in memory of its own."""
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=shape) for shape in ((33, 5), (12, 5), (12,), (33, 3), (3, 12))]
+    for dropped in (False, True):
+        f, h, kept, dl_df, *_, dl_dh = _layer(
+            Side(ops, precision), values, "tanh", dropped=dropped, in_place=False
+        )
+        stored = {"f": f, "h": h, "kept": kept, "dl_df": dl_df}
+        if not dropped:  # dropout's multiplier comes after the rounding of dL/dh, and before that of dL/df
+            stored["dl_dh"] = dl_dh
+        for name, array in stored.items():
+            once = array.astype(np.float32)
+            rounded(once)
+            np.testing.assert_array_equal(once, array, err_msg=name)
+
+
 def check_rows(ops: Ops, precision: str, *, reference: Ops | None = None) -> None:
     """The rows of x by index, rounded on the way."""
     for batch, width in SHAPES:
         rng = np.random.default_rng([batch, width])
         table, index = rng.normal(size=(50, width)).astype(np.float32), rng.integers(0, 50, batch)
+        table[::7, 0] = FULL_NAN
         results = []
         for side in (Side(ops, precision), Side(reference or numpy_ops(), precision)):
             out = side.out(batch, width)
@@ -148,6 +169,7 @@ def check_to_factors(ops: Ops, precision: str, *, reference: Ops | None = None) 
     for size, scale in product(SIZES, (None, 1024.0)):
         values = np.random.default_rng(size).normal(size=(size, 3)).astype(np.float32)
         values[:, 1:] = 1.0 + np.outer(np.arange(size), (2.0**-8, 2.0**-11))  # halfway between two neighbours
+        values[-1, 0] = FULL_NAN
         results = []
         for side in (Side(ops, precision), Side(numpy_ops(), precision)):
             out = side.out(size, 3)

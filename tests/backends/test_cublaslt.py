@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerScratch
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerBelow, LayerScratch
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
@@ -110,7 +110,7 @@ def test_a_status_other_than_not_supported_is_a_sentence(caplog: pytest.LogCaptu
         ]
         caplog.clear()
     fake = FakeCublasLt(missing=frozenset({"RELU_BIAS"}), refusal=1)
-    with pytest.raises(DeviceError, match="cuBLASLt cannot plan 5 x 4 times .* RELU_BIAS: status 1; update"):
+    with pytest.raises(DeviceError, match=r"cuBLASLt cannot plan 5 x 4 times .* RELU_BIAS: status 1; update"):
         forward(products(fake), h, omega, f, beta, "relu")
 
 
@@ -201,8 +201,32 @@ def test_gelu_keeps_f_beside_h_in_half_types_alone() -> None:
     assert fake.calls == ["DEFAULT", "GELU_AUX_BIAS", "DGELU", "BIAS"]
 
 
+def test_who_looks_at_dl_dh_finds_it() -> None:
+    """A product that goes on to dL/df leaves none."""
+    rng = np.random.default_rng(0)
+    try:
+        reference = emulated_ops()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    fake = FakeCublasLt()
+    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
+    ops = fused_ops(reference, "cuda-emulated", kernels, products(fake)).in_precision("fp16")
+    f, h, dl_dh, dl_df_below = (memory(4, 8, dtype=np.float16) for _ in range(4))
+    f[...], h[...] = 1.0, 1.0
+    dl_df, omega = whole(rng, 4, 2, dtype="float16"), whole(rng, 2, 8, dtype="float16")
+    above = np.zeros((2, 8), np.float32), np.zeros(2, np.float32)
+    scratch = LayerScratch(np.zeros((4, 8), np.float32), f > 0, np.ones(4, np.float32))
+    for traced in (True, False):
+        below = LayerBelow(f, h, "gelu_tanh", dl_dh, dl_df_below, scratch, traced=traced)
+        ops.layer_backward(dl_df, h, omega, scratch, *above, below)
+        assert ("DGELU" in fake.calls) is not traced
+        np.testing.assert_array_equal(dl_dh, dl_df @ omega)
+
+
 @pytest.mark.parametrize("precision", ["float32", *ROUNDED_PRECISIONS])
-@pytest.mark.parametrize(("activation", "dropout"), [("relu", 0.0), ("gelu_tanh", 0.0), ("relu", 0.3)])
+@pytest.mark.parametrize(
+    ("activation", "dropout"), [("relu", 0.0), ("gelu_tanh", 0.0), ("relu", 0.3), ("gelu_tanh", 0.3)]
+)
 def test_whole_steps_with_every_epilogue_train_like_the_cpu(
     precision: str, activation: str, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

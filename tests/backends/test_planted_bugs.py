@@ -211,6 +211,8 @@ BUGS = {
     "factors are not scaled": Bug("factors.cu", "T(by * values.at[i])", "T(values.at[i])"),
     "factors are cut off": Bug("factors.cu", "whole + 0x7fff + (whole >> 16 & 1)", "whole"),
     "ties go up": Bug("factors.cu", "0x7fff + (whole >> 16 & 1)", "0x8000"),
+    "of NaN becomes a number": Bug("factors.cu", "x != x ? 0x7fff : ", ""),
+    "of NaN in a batch becomes a number": Bug("rows.cu", "x != x ? 0x7fff : ", "", seen_by="factors.cu"),
     "sums of a half type in the half type": Bug(
         "bias_gradient.cu",
         "sum += C(values_bo[b * O + o]);",

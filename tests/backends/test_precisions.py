@@ -20,6 +20,7 @@ from tests.backends.precision_checks import (
     check_layers,
     check_loss_scale,
     check_rows,
+    check_stored_rounded,
     check_to_factors,
     loss_scale,
 )
@@ -84,6 +85,11 @@ def test_no_warning_comes_of_a_number_too_large_for_half_precision() -> None:
 @pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)
 def test_layers_agree_with_numpys(ops: Ops, precision: str, name: str) -> None:
     check_layers(ops, precision, [name])
+
+
+@pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)
+def test_every_factor_is_stored_rounded(precision: str) -> None:
+    check_stored_rounded(numpy_ops(), precision, rounding(np, precision))
 
 
 @pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)

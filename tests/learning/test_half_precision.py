@@ -7,12 +7,16 @@ import logging
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.config import TrainingConfig
+from gpu_mlp.backends.base import Array, LossScale, Ops
+from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.errors import DataError, DivergenceError
+from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.loss_scaling import FIRST_SCALE
+from gpu_mlp.learning.tables import given_table
 from gpu_mlp.learning.training import train
+from gpu_mlp.learning.validation import validate
 from gpu_mlp.network.network import Network
-from tests.learning.tables import bits
+from tests.learning.tables import Recorder, bits
 
 
 @pytest.mark.parametrize("stream", ["never", "always"])
@@ -77,3 +81,55 @@ def test_the_search_for_a_first_scale_is_no_news(ops: Ops, caplog: pytest.LogCap
         train(net, x, y, TrainingConfig(epochs=12, precision="fp16"))
     assert bits(net) != before
     assert caplog.records == []
+
+
+def test_a_divergence_leaves_the_scale_as_it_was_before_its_epoch(ops: Ops) -> None:
+    """Three good steps, one that overflows, two good ones, one that is far too long, and an infinite loss."""
+    net = Network((1, 1), device=ops.device)
+    net.set_parameters([[[1.0]]], [[0.0]])
+    y = np.array([1, 1, 1, -100, 1, 1, 0.5, 1], np.float32)[:, None]
+    recorder = Recorder(net)
+    runs = []
+    recorder.on_train_begin = runs.append  # type: ignore[method-assign]
+    config = TrainingConfig(
+        epochs=1, batch_size=1, precision="fp16", optimizer="sgd", learning_rate=1e30, shuffle=False
+    )
+    with pytest.raises(DivergenceError) as caught:
+        train(net, np.ones_like(y), y, config, callbacks=[recorder])
+    assert (caught.value.step, caught.value.layer) == (8, 0)
+    scaling = runs[0].step.loss_scale
+    assert (float(scaling.scale), int(scaling.steps)) == (FIRST_SCALE, 0)
+
+
+def test_a_divergence_leaves_the_count_of_good_steps_as_it_was_before_its_epoch(ops: Ops) -> None:
+    net = Network((1, 1), device=ops.device)
+    net.set_parameters([[[1.0]]], [[0.0]])
+
+    class Spoiler(Callback):
+        """Between two epochs."""
+
+        def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
+            scaling = run.step.loss_scale  # type: ignore[attr-defined]
+            scales.append(scaling)
+            counts.append(int(scaling.steps))
+            net.biases[0][...] = 1e30
+
+    scales: list[LossScale] = []
+    counts: list[int] = []
+    config = TrainingConfig(epochs=2, batch_size=1, precision="fp16", optimizer="sgd")
+    with pytest.raises(DivergenceError, match="epoch 2"):
+        train(net, np.ones((8, 1)), np.ones((8, 1)), config, callbacks=[Spoiler()])
+    assert counts == [8]
+    assert int(scales[0].steps) == 8
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_validation_is_in_the_trainings_precision(ops: Ops, precision: str) -> None:
+    rng = np.random.default_rng(0)
+    net = Network((3, 8, 2), seed=0, device=ops.device)
+    x, y = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=(20, 2)).astype(np.float32)
+    history = train(net, x, y, TrainingConfig(epochs=1, precision=precision), validation=(x, y))
+    loss = Loss("squared_error")
+    table = given_table(net, loss, "validation table", x, y)
+    exact, rounded = (validate(net, loss, table, None, precision=each)[0] for each in ("auto", precision))
+    assert history.epochs[0].validation_loss == rounded != exact
