@@ -78,18 +78,19 @@ __global__ void __launch_bounds__(256, 1) unscale(T* g_n, const T* scale, T* par
   if (threadIdx.x == 0) partial_p[blockIdx.x] = sum;
 }
 
-// skip says that the sum of partial_p is not finite. Then the scale is halved; after `growth` steps without that it is
-// doubled. One block.
+// skip says that the sum of partial_p is not finite, skipped how often it was not. Then the scale is halved; after
+// `growth` steps without that it is doubled; it stays between smallest and largest. One block.
 template <class T>
-__global__ void __launch_bounds__(256, 1)
-    adjust_scale(const T* partial_p, T* scale, int* steps, int* skip, int growth, T smallest, T largest, int P) {
+__global__ void __launch_bounds__(256, 1) adjust_scale(
+    const T* partial_p, T* scale, int* steps, int* skip, int* skipped, int growth, T smallest, T largest, int P) {
   const T sum = total(partial_p, P);
   if (threadIdx.x != 0) return;
   const bool finite = sum - sum == T(0);
   const int good = finite ? *steps + 1 : 0;
   *skip = finite ? 0 : 1;
+  if (!finite) *skipped += 1;
   const T next = *scale * (!finite ? T(0.5) : good >= growth ? T(2) : T(1));
-  *scale = next < smallest ? smallest : next > largest ? largest : next;
+  *scale = maths::minimum(maths::maximum(next, smallest), largest);
   *steps = good >= growth ? 0 : good;
 }
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import gpu_mlp
+from gpu_mlp import fitting
 from gpu_mlp.backends.base import LOSS_NAMES
+from gpu_mlp.backends.fused.products import DotProducts
+from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import split_rows
 from gpu_mlp.errors import ConfigError, DataError, DeviceError, DivergenceError, GpuMlpError
@@ -246,3 +249,14 @@ def test_a_column_without_a_value_in_the_training_rows_is_said_to_have_some_else
             "column 's' has no value in the 28 training rows (1 in the whole table)", "--ignore 's'"
         ):
             plan_fit(table, "y", device="cpu", seed=0)
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_the_table_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ops = replace(numpy_ops(), in_precision=DotProducts(np).in_precision)
+    monkeypatch.setattr(fitting, "device_ops", lambda device: ops)
+    with pytest.raises(DeviceError, match="precision 'bf16' on CUDA needs cuBLASLt"):
+        plan("grade", "no such file.csv", config=TrainingConfig(precision="bf16"))
+    with pytest.raises(DataError, match="no such file"):
+        plan("grade", "no such file.csv")

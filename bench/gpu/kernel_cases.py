@@ -228,14 +228,15 @@ def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
 def _penalty_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
     xp = ops.xp
     w, g = scattered(xp, (rows * width,), dtype), scattered(xp, (rows * width,), dtype, 1)
-    work = partial(ops.l2_penalty, 1e-30, w, g, xp.ones((), dtype), xp.zeros((), dtype), xp.empty_like(w))
+    total, loss, scratch = xp.ones((), dtype), xp.zeros((), dtype), xp.empty(w.size, dtype)
+    work = partial(ops.l2_penalty, 1e-30, w, g, total, loss, scratch)
     return Case("l2_penalty", ("penalize", "add_penalty"), work, moved_bytes(w, g, g))
 
 
 def _unscale_case(ops: Ops, rows: int, width: int) -> Case:
     xp = ops.xp
     g, scratch = scattered(xp, (rows * width,), "float32"), xp.empty(rows * width, "float32")
-    state = LossScale(xp.ones((), "float32"), xp.zeros((), xp.int32), xp.zeros((), xp.int32))
+    state = LossScale(xp.ones((), "float32"), *(xp.zeros((), xp.int32) for _ in range(3)))
     work = partial(ops.unscale_gradients, g, state, scratch)
     return Case("unscale_gradients", ("unscale", "adjust_scale"), work, moved_bytes(g, g))
 

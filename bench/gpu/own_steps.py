@@ -50,7 +50,7 @@ class OwnSteps:
         self.step.optimizer.step = 0
         if (loss_scale := self.step.loss_scale) is not None:
             loss_scale.scale[...] = FIRST_SCALE
-            for count in (loss_scale.steps, loss_scale.skip):
+            for count in (loss_scale.steps, loss_scale.skip, loss_scale.skipped):
                 count[...] = 0
 
     def losses(self, count: int) -> list[float]:

@@ -169,6 +169,7 @@ class LossScale:
     scale: Array  # (), float32, a power of 2
     steps: Array  # (), int32, how many steps went well since it changed
     skip: Array  # (), int32, 1 where a gradient was not finite
+    skipped: Array  # (), int32, how many steps were skipped since somebody set it to 0
 
 
 class OptimizerPrimitive(Protocol):

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.backends.cublaslt_plans import Plan, Problem
+from gpu_mlp.backends.cublaslt_plans import Beside, Plan, Problem
 from gpu_mlp.backends.fused.products import NOTHING, Applied
 from gpu_mlp.errors import DeviceError
 
@@ -165,22 +165,21 @@ class LtProducts:
         aux: Array | None = None,
     ) -> bool:
         """Whether cuBLASLt has an algorithm for it; with one it is done."""
-        at_a, at_b, at_d = pointers = self._pointer(a), self._pointer(b), self._pointer(d)
-        alignments = _alignment(at_a), _alignment(at_b), _alignment(at_d)
+        pointers = self._pointer(a), self._pointer(b), self._pointer(d)
+        beside = Beside(*(0 if each is None else self._pointer(each) for each in (bias, aux)))
+        alignments = tuple(_alignment(each) for each in (*pointers, *beside))
         types = a.dtype, d.dtype
         problem = Problem(
             *size, transposed_a, transposed_b, *types, self._tf32, alignments, epilogue, _leading(aux)
         )
-        own = {"BIAS_POINTER": bias, "EPILOGUE_AUX_POINTER": aux}
-        theirs = {name: self._pointer(array) for name, array in own.items() if array is not None}
         plan = self._plans.get(problem)
         fresh = plan is None
         if plan is None:
-            workspace_bytes = self._workspace.nbytes
-            plan = self._plans[problem] = Plan(self._lt, self._handle, problem, workspace_bytes, theirs)
+            plan = Plan(self._lt, self._handle, problem, self._workspace.nbytes, beside)
+            self._plans[problem] = plan
         if len(plan.algorithms) == 0:
             return False
-        plan.point(theirs)
+        plan.point(beside)
         if fresh and self._timer is not None:
             candidates = plan.addresses[:TIMED_CANDIDATES]
             plan.fastest = min(candidates, key=partial(self._seconds, self._timer, plan, pointers))
@@ -232,5 +231,5 @@ def _leading(aux: Array | None) -> int:
 
 
 def _alignment(pointer: int) -> int:
-    """The largest power of two up to 256 that divides an address: what cuBLASLt may count on."""
+    """The largest power of two up to 256 that divides an address: what cuBLASLt may count on; 0 for no address."""
     return min(pointer & -pointer, LARGEST_ALIGNMENT)

@@ -41,7 +41,9 @@ class EpochRunner:
         step.room_for(self.rows - (self.steps_per_epoch - 1) * step.batch_size)  # of the last batch
         self._losses: Array = network.ops.xp.zeros(self.steps_per_epoch, network.dtype)
         more = ORDER_BYTES_OF_ROW * self.rows + CLOCK_BYTES_OF_STEP * self.steps_per_epoch
-        self.table, streamed = place_table(network, step.loss, table, stream, more_bytes=more)
+        self.table, streamed = place_table(
+            network, step.loss, table, stream, precision=step.precision, more_bytes=more
+        )
         self._stream = TableStream(network.ops, self.table, step.batch_size) if streamed else None
         weights = self.table.weights
         self._weights: Array | None = None

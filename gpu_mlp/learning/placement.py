@@ -22,12 +22,18 @@ RESERVED_BYTES = 2**28
 
 
 def place_table(
-    network: Network, loss: Loss, table: Table, stream: str, *, more_bytes: int = 0
+    network: Network,
+    loss: Loss,
+    table: Table,
+    stream: str,
+    *,
+    precision: str = "auto",
+    more_bytes: int = 0,
 ) -> tuple[Table, bool]:
     """The table with its values checked, on the device or, where it is to be streamed, on the host; and whether it is.
 
-    stream: "auto", "always" or "never", as in `TrainingConfig`. more_bytes: of memory that is allocated beside the
-    table where it is on the device. What the step and the optimizer need must have been allocated.
+    stream: "auto", "always" or "never", and precision, as in `TrainingConfig`. more_bytes: of memory that is
+    allocated beside the table where it is on the device. What the step and the optimizer need must have been allocated.
 
     Raises DataError or ShapeError for values that cannot be taken, DeviceError where "never" leaves no room.
     """
@@ -35,7 +41,7 @@ def place_table(
     streamed = _is_streamed(network, table, stream, more_bytes)
     with np.errstate(over="ignore"):  # what overflows the type is refused
         table = table.on_host(ops) if streamed else table.on_device(ops)
-        check_values(ops, loss, table, outputs=network.layer_sizes[-1])
+        check_values(ops, loss, table, outputs=network.layer_sizes[-1], precision=precision)
     return table, streamed
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.reference.precisions import LARGEST_HALF, TOO_LARGE_FOR_HALF
 from gpu_mlp.config import Loss
 from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.network.losses import as_targets, as_weights, check_targets, target_type
@@ -123,7 +124,7 @@ def given_table(network: Network, loss: Loss, what: str, x: Any, y: Any, sample_
     return Table(what, Column(inputs, dtype), Column(targets, np.dtype(target_type(targets, dtype))), weights)
 
 
-def check_values(ops: Ops, loss: Loss, table: Table, *, outputs: int) -> None:
+def check_values(ops: Ops, loss: Loss, table: Table, *, outputs: int, precision: str) -> None:
     """Read every value once, on the device where the table lies there and else on the host, a few rows at a time.
 
     Raises DataError or ShapeError for the first rows with a value that cannot be taken.
@@ -131,7 +132,7 @@ def check_values(ops: Ops, loss: Loss, table: Table, *, outputs: int) -> None:
     ops = ops if table.x.missing_bytes(ops) == 0 else numpy_ops()
     total = 0.0
     for rows in _blocks([column.array for column in table.columns]):
-        _refuse_non_finite(ops, table.what, table.x.rows(ops, rows), rows.start)
+        _refuse_too_large(ops, table.what, table.x.rows(ops, rows), rows.start, precision)
         check_targets(ops, loss, table.y.rows(ops, rows), outputs=outputs)
         if table.weights is not None:
             weights = table.weights.rows(ops, rows)
@@ -150,13 +151,15 @@ def _blocks(arrays: Sequence[Array]) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
-def _refuse_non_finite(ops: Ops, what: str, x: Array, first: int) -> None:
-    """DataError names the first value of some rows, of which the table's row `first` is the first, that is none."""
-    finite = ops.xp.isfinite(x)
-    if bool(finite.all()):
+def _refuse_too_large(ops: Ops, what: str, x: Array, first: int, precision: str) -> None:
+    """DataError names the first value that is none, or too large, of some rows of which `first` is the table's row."""
+    half = precision == "fp16"
+    fits = abs(x) < TOO_LARGE_FOR_HALF if half else ops.xp.isfinite(x)
+    if bool(fits.all()):
         return
-    row, column = (int(index) for index in np.argwhere(~ops.to_host(finite))[0])
-    raise DataError(
-        f"the {what} has {float(x[row, column])} in row {first + row}, column {column}, as {x.dtype}; "
-        "remove or replace values that are missing or too large"
-    )
+    row, column = (int(index) for index in np.argwhere(~ops.to_host(fits))[0])
+    value = float(x[row, column])
+    place = f"the {what} has {value} in row {first + row}, column {column}"
+    if half and math.isfinite(value):
+        raise DataError(f"{place}, beyond half precision's {LARGEST_HALF:.0f}; scale the inputs, or use bf16")
+    raise DataError(f"{place}, as {x.dtype}; remove or replace values that are missing or too large")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.backends.reference.precisions import SMALLEST_SCALE
 from gpu_mlp.config import TrainingConfig, check_type, to_tuple
 from gpu_mlp.errors import ConfigError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
 from gpu_mlp.learning.epochs import EpochRunner
+from gpu_mlp.learning.loss_scaling import all_skipped
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.randomness import epoch_order
@@ -117,7 +117,9 @@ class _Run:
         self.steps_per_epoch = self._epochs.steps_per_epoch
         self.validation: Table | None = None
         if validation_table is not None:
-            self.validation, _ = place_table(network, self.loss, validation_table, config.stream)
+            self.validation, _ = place_table(
+                network, self.loss, validation_table, config.stream, precision=config.precision
+            )
 
     def stop(self, reason: str) -> None:
         """End the run after the current epoch."""
@@ -154,7 +156,9 @@ class _Run:
             self._report_divergence(number, order, int(np.flatnonzero(~np.isfinite(losses))[0]), losses)
         if not bool(self.network.ops.xp.isfinite(self.network.parameters.flat).all()):
             self._report_infinite_parameters(number)
-        self._check_loss_scale(number)
+        scaling = self.step.loss_scale
+        if scaling is not None and all_skipped(scaling, self.steps_per_epoch, number):
+            self._report_infinite_gradients(number)
         validation_loss, validation_metric = None, None
         if self.validation is not None:
             validation_loss, validation_metric = validate(
@@ -220,17 +224,6 @@ class _Run:
             layer=layer,
         )
 
-    def _check_loss_scale(self, number: int) -> None:
-        """Raise where gradients of half precision overflow again and again: those steps changed nothing."""
-        scaling = self.step.loss_scale
-        if scaling is not None and float(scaling.scale) <= SMALLEST_SCALE:
-            raise DivergenceError(
-                f"after epoch {number} gradients still overflow half precision at the smallest scale of the loss, "
-                f"{SMALLEST_SCALE:g}; bring the inputs and targets nearer to 1, or use precision 'bf16'",
-                step=self.step.optimizer.step,
-                layer=None,
-            )
-
     def _report_infinite_parameters(self, number: int) -> None:
         """An update overflowed and no loss showed it: the epoch's last one, or one that an activation hid."""
         ops, network = self.network.ops, self.network
@@ -243,4 +236,15 @@ class _Run:
             + DIVERGENCE_HINT,
             step=step,
             layer=layer,
+        )
+
+    def _report_infinite_gradients(self, number: int) -> None:
+        """Half precision let no step of an epoch through: what overflowed is hidden from the loss by an activation."""
+        step = number * self.steps_per_epoch
+        self._restore_epoch_start(number)
+        raise DivergenceError(
+            f"the gradients were not finite in any step of epoch {number}, up to step {step}, however small the loss's "
+            "scale; scale the inputs and targets, or use bf16",
+            step=step,
+            layer=None,
         )

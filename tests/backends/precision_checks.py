@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,11 +15,22 @@ from gpu_mlp.backends.reference import allocate_philox
 from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 from tests.backends.guards import GuardedMemory
 
-__all__ = ["check_growth", "check_layers", "check_loss_scale", "check_rows", "check_to_factors"]
+__all__ = [
+    "check_ends",
+    "check_growth",
+    "check_layers",
+    "check_loss_scale",
+    "check_rows",
+    "check_stored_rounded",
+    "check_to_factors",
+    "loss_scale",
+]
 
 # Around packs of 4 and 8, one row, one column, primes, and enough rows for sums in parts.
 SHAPES = ((1, 1), (3, 8), (31, 16), (33, 12), (2, 127), (129, 1), (300, 8))
 SIZES = (1, 3, 4, 31, 1024, 5000)
+# NaN with all bits set, of which rounding up would make a zero.
+FULL_NAN = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
 
 
 class Side:
@@ -49,7 +61,7 @@ class Side:
 
 
 def _layer(side: Side, values: Sequence[Array], name: str, *, dropped: bool, in_place: bool) -> list[Array]:
-    """A layer forward, the one above it backward, and its own parameters' gradients."""
+    """A layer forward, the one above it backward, its own parameters' gradients, and dL/dh where it is traced."""
     xp = side.ops.xp
     h, omega, beta, dl_df_above, omega_above = (side.factors(each) for each in values)
     batch, width = len(h), len(omega)
@@ -75,7 +87,7 @@ def _layer(side: Side, values: Sequence[Array], name: str, *, dropped: bool, in_
     side.ops.layer_backward(dl_df_above, kept, omega_above, scratch(3), *above, below)
     side.ops.layer_backward(dl_df, h, omega, scratch(width), *own, None)
     side.guarded.check()
-    return [side.host(each) for each in (f, h_next, kept, dl_df, *above, *own)]
+    return [side.host(each) for each in (f, h_next, kept, dl_df, *above, *own, dl_dh)]
 
 
 def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: Any = SHAPES) -> None:
@@ -97,7 +109,7 @@ def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: A
         for in_place in [False, True] if exact else [False]:
             what = {"dropped": dropped, "in_place": in_place}
             actual, expected = (
-                _layer(Side(each, precision), values, name, **what) for each in (ops, numpy_ops())
+                _layer(Side(each, precision), values, name, **what)[:-1] for each in (ops, numpy_ops())
             )
             for each, one, other in zip(names, actual, expected, strict=True):
                 message = f"{each}: {name}, {batch} x {width}, {precision}, {what}"
@@ -112,11 +124,29 @@ def check_layers(ops: Ops, precision: str, activations: Sequence[str], shapes: A
                     )
 
 
+def check_stored_rounded(ops: Ops, precision: str, rounded: Callable[[Array], None]) -> None:
+    """What a product will read is what rounding makes of it, everything in memory of its own."""
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=shape) for shape in ((33, 5), (12, 5), (12,), (33, 3), (3, 12))]
+    for dropped in (False, True):
+        f, h, kept, dl_df, *_, dl_dh = _layer(
+            Side(ops, precision), values, "tanh", dropped=dropped, in_place=False
+        )
+        stored = {"f": f, "h": h, "kept": kept, "dl_df": dl_df}
+        if not dropped:  # dropout's multiplier comes after the rounding of dL/dh, and before that of dL/df
+            stored["dl_dh"] = dl_dh
+        for name, array in stored.items():
+            once = array.astype(np.float32)
+            rounded(once)
+            np.testing.assert_array_equal(once, array, err_msg=name)
+
+
 def check_rows(ops: Ops, precision: str, *, reference: Ops | None = None) -> None:
     """The rows of x by index, rounded on the way."""
     for batch, width in SHAPES:
         rng = np.random.default_rng([batch, width])
         table, index = rng.normal(size=(50, width)).astype(np.float32), rng.integers(0, 50, batch)
+        table[::7, 0] = FULL_NAN
         results = []
         for side in (Side(ops, precision), Side(reference or numpy_ops(), precision)):
             out = side.out(batch, width)
@@ -139,6 +169,7 @@ def check_to_factors(ops: Ops, precision: str, *, reference: Ops | None = None) 
     for size, scale in product(SIZES, (None, 1024.0)):
         values = np.random.default_rng(size).normal(size=(size, 3)).astype(np.float32)
         values[:, 1:] = 1.0 + np.outer(np.arange(size), (2.0**-8, 2.0**-11))  # halfway between two neighbours
+        values[-1, 0] = FULL_NAN
         results = []
         for side in (Side(ops, precision), Side(numpy_ops(), precision)):
             out = side.out(size, 3)
@@ -151,26 +182,38 @@ def check_to_factors(ops: Ops, precision: str, *, reference: Ops | None = None) 
         np.testing.assert_array_equal(*results)
 
 
+def loss_scale(ops: Ops, scale: float, steps: int = 0) -> LossScale:
+    """A scale after so many good steps; what is written and not read holds 9."""
+    counts = (ops.xp.full((), count, np.int32) for count in (steps, 9, 0))
+    return LossScale(ops.xp.full((), scale, np.float32), *counts)
+
+
 def check_growth(ops: Ops) -> None:
     """The scale is doubled with the last of many good steps, and the count begins anew."""
     xp = ops.xp
-    state = LossScale(
-        xp.full((), 2, np.float32), xp.full((), GROWTH_STEPS - 2, np.int32), xp.zeros((), np.int32)
-    )
+    state = loss_scale(ops, 2.0, GROWTH_STEPS - 2)
     g, scratch = xp.ones(3, np.float32), xp.empty(3, np.float32)
     seen = []
     for _ in range(3):
         ops.unscale_gradients(g, state, scratch)
         seen.append((float(state.scale), int(state.steps), int(state.skip)))
     assert seen == [(2.0, GROWTH_STEPS - 1, 0), (4.0, 0, 0), (4.0, 1, 0)]
-    # Neither end is passed: from 0 or infinity there would be no way back.
-    state.scale[...], state.steps[...] = LARGEST_SCALE, GROWTH_STEPS - 1
-    ops.unscale_gradients(g, state, scratch)
-    assert (float(state.scale), int(state.skip)) == (LARGEST_SCALE, 0)
-    state.scale[...] = SMALLEST_SCALE
-    g[...] = np.nan
-    ops.unscale_gradients(g, state, scratch)
-    assert (float(state.scale), int(state.skip)) == (SMALLEST_SCALE, 1)
+
+
+def check_ends(ops: Ops) -> None:
+    """The scale neither falls to 0 nor grows to infinity, whatever the gradients are, and bad steps are counted."""
+    scratch = ops.xp.empty(3, np.float32)
+    for first, end, value, steps in (
+        (4 * SMALLEST_SCALE, SMALLEST_SCALE, math.nan, 0),
+        (LARGEST_SCALE / 4, LARGEST_SCALE, 0.0, GROWTH_STEPS - 1),
+    ):
+        state, seen = loss_scale(ops, first), []
+        for _ in range(4):
+            state.steps[...] = steps
+            ops.unscale_gradients(ops.xp.full(3, value, np.float32), state, scratch)
+            seen.append(float(state.scale))
+        assert seen == [(first * end) ** 0.5, end, end, end]
+        assert int(state.skipped) == (4 if math.isnan(value) else 0)
 
 
 def check_loss_scale(ops: Ops, dtype: str) -> None:
@@ -181,13 +224,14 @@ def check_loss_scale(ops: Ops, dtype: str) -> None:
             gradients[-1] = bad
         results = []
         for each in (ops, numpy_ops()):
-            xp, guarded = each.xp, GuardedMemory(each.xp)
+            guarded = GuardedMemory(each.xp)
             g = guarded(size, dtype=dtype)
             g[...] = each.to_device(gradients.astype(dtype))
-            state = LossScale(xp.full((), 16, dtype), xp.full((), 5, np.int32), xp.full((), 9, np.int32))
+            state = loss_scale(each, 16.0, 5)
             with np.errstate(invalid="ignore"):
                 each.unscale_gradients(g, state, guarded(size, dtype=dtype))
             guarded.check()
-            results.append([each.to_host(array) for array in (g, state.scale, state.steps, state.skip)])
+            arrays = (g, state.scale, state.steps, state.skip, state.skipped)
+            results.append([each.to_host(array) for array in arrays])
         for actual, expected in zip(*results, strict=True):
             np.testing.assert_array_equal(actual, expected, err_msg=f"{size}, {bad}")

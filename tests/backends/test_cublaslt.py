@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerScratch
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerBelow, LayerScratch
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
@@ -82,13 +82,36 @@ def test_a_plan_is_made_once_and_follows_the_bias() -> None:
     fake = FakeCublasLt()
     lt = products(fake)
     h, omega, f = whole(rng, 3, 4), whole(rng, 5, 4), np.zeros((3, 5), np.float32)
-    for _ in range(3):
-        beta = whole(rng, 5)
+    biases = whole(rng, 40)
+    start = -biases.ctypes.data % 64 // 4
+    for at in (1, 9, 17):  # all of them aligned to 4 bytes
+        beta = biases[start + at : start + at + 5]
         forward(lt, h, omega, f, beta, "relu")
         np.testing.assert_array_equal(f, np.maximum(h @ omega.T + beta, 0))
     assert fake.plans == 1
     forward(lt, h[:2], omega, f[:2], beta, "relu")
     assert fake.plans == 2
+    forward(
+        lt, h, omega, f, biases[start : start + 5], "relu"
+    )  # what was planned for 4 bytes may be slow for 64
+    assert fake.plans == 3
+
+
+def test_a_status_other_than_not_supported_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    h, omega, beta, f = whole(rng, 3, 4), whole(rng, 5, 4), whole(rng, 5), np.zeros((3, 5), np.float32)
+    for refusal in (0, 15):
+        fake = FakeCublasLt(missing=frozenset({"RELU_BIAS"}), refusal=refusal)
+        with caplog.at_level(logging.DEBUG, "gpu_mlp"):
+            assert forward(products(fake), h, omega, f, beta, "relu") is None
+        assert [record.message for record in caplog.records] == [
+            "no algorithm for 5 x 4 times 4 x 3 of float32 in float32 with epilogue RELU_BIAS",
+            "1 algorithm for 5 x 4 times 4 x 3 of float32 in float32 with epilogue DEFAULT",
+        ]
+        caplog.clear()
+    fake = FakeCublasLt(missing=frozenset({"RELU_BIAS"}), refusal=1)
+    with pytest.raises(DeviceError, match=r"cuBLASLt cannot plan 5 x 4 times .* RELU_BIAS: status 1; update"):
+        forward(products(fake), h, omega, f, beta, "relu")
 
 
 def test_the_alignment_promised_is_the_one_there_is() -> None:
@@ -117,6 +140,22 @@ def test_without_an_epilogue_kernels_step_in(missing: set[str]) -> None:
     for precision in ROUNDED_PRECISIONS:
         check_rounded_layers(ops, precision, ["relu", "gelu"], shapes=[(1, 1), (31, 4), (33, 32)])
     assert ("BIAS" in fake.calls) == ("BIAS" not in missing)
+
+
+def test_a_bias_that_is_not_finite_leaves_the_others_alone() -> None:
+    """The kernel after an epilogue that has added the bias adds none, once more, for every layer of that width."""
+    try:
+        reference = emulated_ops()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
+    ops = fused_ops(reference, "cuda-emulated", kernels, products(FakeCublasLt())).in_precision("fp16")
+    h, omega, f, h_next = (np.ones((2, 2), np.float16) for _ in range(4))
+    scratch = LayerScratch(f, f > 0, h[0])
+    for beta, expected in ((np.inf, np.inf), (1.0, 3.0)):
+        layer = h, omega, np.full(2, beta, np.float16)
+        ops.layer_forward(*layer, "silu", f, h_next, scratch, None)
+        np.testing.assert_array_equal(f, expected)
 
 
 @pytest.mark.parametrize("width", [1, 8, 31, 128, 129, 300])
@@ -162,8 +201,32 @@ def test_gelu_keeps_f_beside_h_in_half_types_alone() -> None:
     assert fake.calls == ["DEFAULT", "GELU_AUX_BIAS", "DGELU", "BIAS"]
 
 
+def test_who_looks_at_dl_dh_finds_it() -> None:
+    """A product that goes on to dL/df leaves none."""
+    rng = np.random.default_rng(0)
+    try:
+        reference = emulated_ops()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    fake = FakeCublasLt()
+    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
+    ops = fused_ops(reference, "cuda-emulated", kernels, products(fake)).in_precision("fp16")
+    f, h, dl_dh, dl_df_below = (memory(4, 8, dtype=np.float16) for _ in range(4))
+    f[...], h[...] = 1.0, 1.0
+    dl_df, omega = whole(rng, 4, 2, dtype="float16"), whole(rng, 2, 8, dtype="float16")
+    above = np.zeros((2, 8), np.float32), np.zeros(2, np.float32)
+    scratch = LayerScratch(np.zeros((4, 8), np.float32), f > 0, np.ones(4, np.float32))
+    for traced in (True, False):
+        below = LayerBelow(f, h, "gelu_tanh", dl_dh, dl_df_below, scratch, traced=traced)
+        ops.layer_backward(dl_df, h, omega, scratch, *above, below)
+        assert ("DGELU" in fake.calls) is not traced
+        np.testing.assert_array_equal(dl_dh, dl_df @ omega)
+
+
 @pytest.mark.parametrize("precision", ["float32", *ROUNDED_PRECISIONS])
-@pytest.mark.parametrize(("activation", "dropout"), [("relu", 0.0), ("gelu_tanh", 0.0), ("relu", 0.3)])
+@pytest.mark.parametrize(
+    ("activation", "dropout"), [("relu", 0.0), ("gelu_tanh", 0.0), ("relu", 0.3), ("gelu_tanh", 0.3)]
+)
 def test_whole_steps_with_every_epilogue_train_like_the_cpu(
     precision: str, activation: str, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,26 +253,6 @@ def test_whole_steps_with_every_epilogue_train_like_the_cpu(
     assert (backward in fake.calls) == in_one_go
     # One for every hidden layer of every step, and no kernel beside it.
     assert fake.calls.count(backward) == (20 * 2 if in_one_go else 0)
-
-
-def test_a_bias_that_is_not_finite_does_not_stay_when_it_is_gone() -> None:
-    """What takes the place of a bias that the product has added is 0, whatever the bias was."""
-    try:
-        reference = emulated_ops()
-    except DeviceError as error:
-        pytest.skip(str(error))
-    kernels = KernelLibrary(EmulatedCompiler("fast"), EmulatedPlace(), 1)
-    ops = fused_ops(reference, "cuda-emulated", kernels, products(FakeCublasLt())).in_precision("fp16")
-    scratch = LayerScratch(np.empty((2, 8), np.float32), np.empty((2, 8), bool), np.ones(2, np.float32))
-    for bias in (np.inf, 0.0):
-        h, omega, beta = (
-            np.ones((2, 3), np.float16),
-            np.ones((8, 3), np.float16),
-            np.full(8, bias, np.float16),
-        )
-        f, h_next = memory(2, 8, dtype=np.float16), memory(2, 8, dtype=np.float16)
-        ops.layer_forward(h, omega, beta, "sigmoid", f, h_next, scratch, None)
-        np.testing.assert_allclose(h_next, 1 / (1 + np.exp(-3.0 - bias)), rtol=1e-3)
 
 
 def test_with_a_timer_the_fastest_of_a_few_candidates_is_kept() -> None:

@@ -20,7 +20,7 @@ from tests.backends.kernel_checks import (
     check_penalty,
     check_rows,
 )
-from tests.backends.precision_checks import check_growth, check_loss_scale, check_to_factors
+from tests.backends.precision_checks import check_ends, check_growth, check_loss_scale, check_to_factors
 from tests.backends.precision_checks import check_layers as check_rounded_layers
 from tests.backends.precision_checks import check_rows as check_rounded_rows
 from tests.emulator import EmulatorError
@@ -59,6 +59,7 @@ def check_norm_and_scale(ops: Ops, dtype: str) -> None:
     check_penalty(ops, dtype)
     check_loss_scale(ops, dtype)
     check_growth(ops)
+    check_ends(ops)
 
 
 def check_halves(ops: Ops, dtype: str) -> None:
@@ -200,15 +201,18 @@ BUGS = {
     "skipped where all is well": Bug("norm.cu", "finite ? 0 : 1", "finite ? 1 : 0"),
     "the scale does not fall": Bug("norm.cu", "!finite ? T(0.5)", "!finite ? T(1)"),
     "the scale never grows": Bug("norm.cu", "good >= growth ? T(2)", "good > growth ? T(2)"),
-    "the scale has no end": Bug("norm.cu", "next > largest ? largest : next", "next"),
-    "the scale falls to nothing": Bug(
-        "norm.cu", "next < smallest ? smallest : next > largest", "next > largest"
+    "the scale falls to 0": Bug("norm.cu", "maths::maximum(next, smallest)", "next"),
+    "the scale grows to infinity": Bug(
+        "norm.cu", "maths::minimum(maths::maximum(next, smallest), largest)", "maths::maximum(next, smallest)"
     ),
+    "skipped steps are not counted": Bug("norm.cu", "*skipped += 1", "*skipped += 0"),
     "good steps are counted on": Bug("norm.cu", "*steps = good >= growth ? 0 : good", "*steps = good"),
     # factors.cu and halves.cuh
     "factors are not scaled": Bug("factors.cu", "T(by * values.at[i])", "T(values.at[i])"),
     "factors are cut off": Bug("factors.cu", "whole + 0x7fff + (whole >> 16 & 1)", "whole"),
     "ties go up": Bug("factors.cu", "0x7fff + (whole >> 16 & 1)", "0x8000"),
+    "of NaN becomes a number": Bug("factors.cu", "x != x ? 0x7fff : ", ""),
+    "of NaN in a batch becomes a number": Bug("rows.cu", "x != x ? 0x7fff : ", "", seen_by="factors.cu"),
     "sums of a half type in the half type": Bug(
         "bias_gradient.cu",
         "sum += C(values_bo[b * O + o]);",

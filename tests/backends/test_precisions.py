@@ -9,17 +9,20 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, ROUNDED_PRECISIONS, Array, LossScale, Ops
+from gpu_mlp.backends.base import ACTIVATION_NAMES, ROUNDED_PRECISIONS, Array, Ops
 from gpu_mlp.backends.fused.products import DotProducts
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.reference.precisions import rounding
 from gpu_mlp.errors import DeviceError
 from tests.backends.precision_checks import (
+    check_ends,
     check_growth,
     check_layers,
     check_loss_scale,
     check_rows,
+    check_stored_rounded,
     check_to_factors,
+    loss_scale,
 )
 
 # Halfway cases, both ends of every range, numbers that only float32 has, and none at all.
@@ -85,6 +88,11 @@ def test_layers_agree_with_numpys(ops: Ops, precision: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)
+def test_every_factor_is_stored_rounded(precision: str) -> None:
+    check_stored_rounded(numpy_ops(), precision, rounding(np, precision))
+
+
+@pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)
 def test_mini_batches_and_factors_are_rounded_to_the_bit(ops: Ops, precision: str) -> None:
     check_rows(ops, precision)
     check_to_factors(ops, precision)
@@ -96,8 +104,7 @@ def test_the_scale_of_the_loss_agrees_with_numpys(ops: Ops) -> None:
 
 def test_the_scale_is_halved_by_overflow_and_doubled_after_many_good_steps(ops: Ops) -> None:
     xp = ops.xp
-    state = LossScale(xp.full((), 8, np.float32), xp.zeros((), np.int32), xp.zeros((), np.int32))
-    scratch = xp.empty(3, np.float32)
+    state, scratch = loss_scale(ops, 8.0), xp.empty(3, np.float32)
 
     def after(*gradients: float) -> tuple[float, int, int]:
         g = ops.to_device(np.array(gradients, np.float32))
@@ -108,7 +115,12 @@ def test_the_scale_is_halved_by_overflow_and_doubled_after_many_good_steps(ops: 
     assert after(8.0, 0.0, -4.0) == (8.0, 1, 0)
     assert after(8.0, np.inf, -4.0) == (4.0, 0, 1)
     assert after(8.0, np.nan, -4.0) == (2.0, 0, 1)
+    assert int(state.skipped) == 2
     check_growth(ops)
+
+
+def test_the_scale_of_the_loss_has_two_ends(ops: Ops) -> None:
+    check_ends(ops)
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam", "lion"])

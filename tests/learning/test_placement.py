@@ -14,8 +14,9 @@ from gpu_mlp.backends.base import Array
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.errors import DataError, DeviceError, ShapeError
-from gpu_mlp.learning import placement, tables
+from gpu_mlp.learning import epochs, placement, tables
 from gpu_mlp.learning.placement import place_table
+from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.tables import Column, given_table
 from gpu_mlp.learning.training import train
 from gpu_mlp.network import network as network_module
@@ -135,6 +136,22 @@ def test_each_table_is_placed_by_what_the_last_one_left(
     (message,) = caplog.messages
     assert message.startswith("the training table is streamed")
     assert not free
+
+
+def test_the_step_of_the_last_batch_has_its_memory_before_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what was left for it might have been given away."""
+    net = network_with(None)
+    step = TrainingStep(net, loss=LOSS, batch_size=300)
+    table = given_table(net, LOSS, "training table", X, Y)
+    allocated: list[int] = []
+    monkeypatch.setattr(TrainingStep, "_room", lambda self, rows: allocated.append(rows))
+
+    def place(*_: Any, **__: Any) -> tuple[tables.Table, bool]:
+        assert allocated == [100]
+        return table, False
+
+    monkeypatch.setattr(epochs, "place_table", place)
+    epochs.EpochRunner(step, table, "auto")
 
 
 class DeviceArray(np.ndarray):

@@ -43,7 +43,7 @@ def fused_ops(
     xp = reference.xp
     the_clock = clock.Clock(kernels, xp.zeros(8, np.float64))
     never, one = xp.zeros((), np.int32), xp.ones((), np.float32)
-    make_layers = partial(layers.FusedLayers, kernels, clock=the_clock)
+    make_layers = partial(layers.FusedLayers, kernels, clock=the_clock, zeros=xp.zeros)
     fused_layers = make_layers(products)
     loss = partial(losses.fused_loss, kernels)
     optimizer = partial(optimizers.fused_optimizer, kernels, the_clock, never)

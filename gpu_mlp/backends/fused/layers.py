@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, Dropout, LayerBelow, LayerScratch
@@ -32,10 +33,16 @@ INSTANTIATIONS = {
 
 
 class FusedLayers:
-    """`layer_forward` and `layer_backward` with the equations of `reference.layers`."""
+    """`layer_forward` and `layer_backward` with the equations of `reference.layers`.
 
-    def __init__(self, kernels: KernelLibrary, products: Products, clock: Clock) -> None:
+    `zeros` allocates zeros of a shape and a type.
+    """
+
+    def __init__(
+        self, kernels: KernelLibrary, products: Products, clock: Clock, zeros: Callable[[int, Any], Array]
+    ) -> None:
         self._kernels = kernels
+        self._make_zeros = zeros
         self._products = products
         self._clock = clock
         self._zeros: dict[tuple[int, Any], Array] = {}
@@ -115,9 +122,7 @@ class FusedLayers:
         """Zeros like beta, made once."""
         key = beta.size, beta.dtype
         if key not in self._zeros:
-            zeros = beta.copy()
-            zeros.fill(0)
-            self._zeros[key] = zeros
+            self._zeros[key] = self._make_zeros(*key)
         return self._zeros[key]
 
     def _bias_gradient(self, dl_df: Array, dl_dbeta: Array, partial: Array) -> None:

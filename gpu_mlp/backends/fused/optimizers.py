@@ -169,8 +169,9 @@ def unscale_gradients(
     """As `reference.precisions.unscale_gradients`; the parts of the sum stand in `scratch`."""
     grid, block = by_elements(gradients.size, packed(gradients.itemsize), kernels.multiprocessors)
     partial_sums = scratch[: grid[0]]
-    scale, steps, skip = loss_scale.scale, loss_scale.steps, loss_scale.skip
+    scale, counts = loss_scale.scale, (loss_scale.steps, loss_scale.skip, loss_scale.skipped)
     kernels.get("norm.cu", "unscale<float>")(grid, block, gradients, scale, partial_sums)
     kernels.get("norm.cu", "adjust_scale<float>")(
-        (1,), FLAT_BLOCK, partial_sums, scale, steps, skip, GROWTH_STEPS, SMALLEST_SCALE, LARGEST_SCALE
+        *((1,), FLAT_BLOCK, partial_sums, scale, *counts),
+        *(GROWTH_STEPS, SMALLEST_SCALE, LARGEST_SCALE),
     )

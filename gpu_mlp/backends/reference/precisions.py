@@ -18,8 +18,10 @@ from gpu_mlp.backends.base import Array, LossScale
 
 __all__ = [
     "GROWTH_STEPS",
+    "LARGEST_HALF",
     "LARGEST_SCALE",
     "SMALLEST_SCALE",
+    "TOO_LARGE_FOR_HALF",
     "Rounding",
     "gather_factors",
     "keep",
@@ -33,11 +35,11 @@ Rounding: TypeAlias = Callable[[Array], None]
 
 # The loss's scale is doubled after so many steps without overflow, as torch.amp.GradScaler does.
 GROWTH_STEPS = 2000
-
-_TOO_LARGE_FOR_HALF = 65520.0
-
-# Below the one gradients of half precision vanish for good, above the other they overflow.
+# Where it stays: at 0 every gradient would be NaN for ever, as would gradients of 0 be at infinity.
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-14, 2.0**24
+
+# The largest number of half precision, and what is rounded to infinity.
+LARGEST_HALF, TOO_LARGE_FOR_HALF = 65504.0, 65520.0
 
 # How many of float32's 23 bits after the leading one are dropped.
 _DROPPED_BITS = {"tf32": 13, "bf16": 16}
@@ -64,7 +66,7 @@ def _drop_bits(xp: Any, dropped: int, values: Array) -> None:
 
 def _round_to_half(xp: Any, values: Array) -> None:
     """What would round to more than the largest number, 65504, is infinity first: a cast would warn of it."""
-    infinite = xp.where(xp.abs(values) >= _TOO_LARGE_FOR_HALF, xp.copysign(math.inf, values), values)
+    infinite = xp.where(xp.abs(values) >= TOO_LARGE_FOR_HALF, xp.copysign(math.inf, values), values)
     values[...] = infinite.astype(np.float16)
 
 
@@ -90,7 +92,7 @@ def gather_factors(
 
 
 def unscale_gradients(xp: Any, gradients: Array, loss_scale: LossScale, _: Array) -> None:
-    """g <- g / scale; where ||g||^2 is not finite the step is to be skipped and the scale halved.
+    """g <- g / scale; where ||g||^2 is not finite the step is to be skipped and counted, and the scale halved.
 
     After `GROWTH_STEPS` good steps in a row the scale is doubled (Micikevicius et al., "Mixed precision training",
     2018); it stays between `SMALLEST_SCALE` and `LARGEST_SCALE`. gradients (P,); the last argument is scratch (P,) for
@@ -100,8 +102,9 @@ def unscale_gradients(xp: Any, gradients: Array, loss_scale: LossScale, _: Array
     xp.divide(gradients, scale, out=gradients)
     finite = xp.isfinite(xp.dot(gradients, gradients))
     skip[...] = ~finite
+    loss_scale.skipped += skip
     steps[...] = xp.where(finite, steps + 1, 0)
     grows = steps >= GROWTH_STEPS
-    next_scale = xp.where(finite, xp.where(grows, 2 * scale, scale), scale / 2)
-    scale[...] = xp.minimum(xp.maximum(next_scale, SMALLEST_SCALE), LARGEST_SCALE)
+    changed = xp.where(finite, xp.where(grows, 2 * scale, scale), scale / 2)
+    scale[...] = xp.clip(changed, SMALLEST_SCALE, LARGEST_SCALE)
     steps[...] = xp.where(grows, 0, steps)

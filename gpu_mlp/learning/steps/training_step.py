@@ -80,6 +80,7 @@ class TrainingStep:
         self.l2_penalty = l2_penalty
         self.gradient_norm: Array = ops.xp.zeros((), network.dtype)
         self._clip_coefficient: Array = ops.xp.zeros((), network.dtype)
+        self.precision = precision
         self._dropout, self._seed = dropout, seed
         self._factors = Factors(ops, network.parameters, precision)
         self.loss_scale = allocate_loss_scale(ops) if precision == "fp16" else None

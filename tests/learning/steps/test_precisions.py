@@ -12,7 +12,7 @@ import torch
 from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, Ops
 from gpu_mlp.backends.reference.precisions import rounding
 from gpu_mlp.config import TrainingConfig
-from gpu_mlp.errors import ConfigError, DivergenceError
+from gpu_mlp.errors import ConfigError
 from gpu_mlp.learning.loss_scaling import FIRST_SCALE
 from gpu_mlp.learning.optimizers import SGD, Adam
 from gpu_mlp.learning.steps.training_step import TrainingStep
@@ -173,22 +173,6 @@ def test_training_in_half_precision_learns_the_digits(ops: Ops) -> None:
     history = train(net, x[:640], labels[:640], config, validation=(x[640:], labels[640:]))
     assert history.epochs[-1].validation_metric is not None
     assert history.epochs[-1].validation_metric > 0.7
-
-
-def test_inputs_that_half_precision_does_not_hold_end_the_training(ops: Ops) -> None:
-    """An input above 65504 is infinite and the gradient NaN, though tanh keeps the loss finite."""
-    net = Network((3, 4, 2), activation="tanh", seed=1, device=ops.device)
-    x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
-    x[:, 1] *= 1e6
-    config = TrainingConfig(epochs=20, batch_size=16, precision="fp16")
-    with pytest.raises(
-        DivergenceError, match="gradients still overflow half precision at the smallest scale"
-    ):
-        train(net, x, (x[:, 0] > 0).astype(int), config)
-    history = train(
-        net, x, (x[:, 0] > 0).astype(int), TrainingConfig(epochs=20, batch_size=16, precision="bf16")
-    )
-    assert len(history) == 20
 
 
 @pytest.mark.parametrize("precision", ROUNDED_PRECISIONS)

@@ -230,6 +230,10 @@ def test_threads_are_for_large_steps_on_the_cpu() -> None:
     assert isinstance(
         TrainingStep(small, loss="squared_error", batch_size=512).room_for(512)[1], LayerwiseStep
     )
+    rounded = TrainingStep(large, loss="squared_error", batch_size=512, precision="bf16")
+    assert isinstance(
+        rounded.room_for(512)[1], LayerwiseStep
+    )  # whose copy of the parameters is one for all rows
     large.ops = replace(large.ops, device="cuda:0")
     assert threads_for(large, 512) == 1
 
