@@ -7,41 +7,24 @@ half type there are cases of the kernels that read or write factors; all others 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gpu.cases import Case, held, moved_bytes
 from gpu.ceilings import scattered
 from gpu.idle_products import IdleProducts
 from gpu.precisions import Types, in_precision, types_of
+from gpu.update_cases import update_cases
 from gpu_mlp.backends.base import (
     Array,
     Dropout,
     LayerBelow,
     LayerScratch,
-    LossScale,
-    LossScratch,
     Ops,
     PhiloxBuffers,
 )
 
-__all__ = ["Case", "kernel_cases", "moved_bytes"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Work to be timed: the kernels it launches, the bytes read and written at least, and products' operations."""
-
-    name: str
-    kernels: tuple[str, ...]
-    work: Callable[[], None]
-    bytes: int
-    flops: int = 0
-
-
-def moved_bytes(*arrays: Array) -> int:
-    """Of every array once; an array that is read and written stands twice in the list."""
-    return sum(array.nbytes for array in arrays)
+__all__ = ["kernel_cases"]
 
 
 def kernel_cases(
@@ -51,7 +34,10 @@ def kernel_cases(
     types = types_of(precision)
     yield from _factor_cases(in_precision(ops, precision), products, rows, width, types)
     if types.factors == types.results:
-        yield from _other_cases(ops, rows, width, precision)
+        if precision == "float32":
+            yield partial(_to_factors_case, ops, rows, width)
+        yield from update_cases(ops, rows, width, precision)
+        yield from _clock_cases(ops, precision)
 
 
 def _factor_cases(
@@ -67,18 +53,8 @@ def _factor_cases(
     yield partial(_gather_batch_case, ops, rows, width, types)
 
 
-def _other_cases(ops: Ops, rows: int, width: int, dtype: str) -> Iterator[Callable[[], Case]]:
-    """The kernels that know float32 and float64 alone."""
-    for loss in ("squared_error", "binary_cross_entropy", "labels", "probabilities"):
-        yield partial(_loss_case, ops, rows, width, dtype, loss)
-    for optimizer in _OPTIMIZERS:
-        yield partial(_optimizer_case, ops, rows, width, dtype, optimizer)
-    yield partial(_clip_case, ops, rows, width, dtype)
-    yield partial(_penalty_case, ops, rows, width, dtype)
-    if dtype == "float32":
-        yield partial(_unscale_case, ops, rows, width)
-        yield partial(_to_factors_case, ops, rows, width)
-    yield partial(_shares_case, ops, rows, width, dtype)
+def _clock_cases(ops: Ops, dtype: str) -> Iterator[Callable[[], Case]]:
+    """The kernels that count the steps of a captured graph."""
     for clock in (_set_clock_case, _load_clock_case, _end_step_case):
         yield partial(clock, ops, dtype)
 
@@ -96,17 +72,6 @@ def _dropout(ops: Ops, like: Array) -> Dropout:
     return Dropout(0.3, (1, 2), 0, kept=xp.empty_like(like), multiplier=none, scratch=philox)
 
 
-def _held(ops: Ops, work: Callable[[], None]) -> Callable[[], None]:
-    """Without the tiny launch that sets the clock before each kernel that reads it."""
-
-    def run() -> None:
-        assert ops.graphs is not None
-        with ops.graphs.held_clock():
-            work()
-
-    return run
-
-
 def _forward_case(ops: Ops, rows: int, width: int, dtype: Any, activation: str, dropped: bool) -> Case:
     """relu in the memory of f, as a step runs it; gelu keeps f."""
     xp = ops.xp
@@ -122,7 +87,7 @@ def _forward_case(ops: Ops, rows: int, width: int, dtype: Any, activation: str, 
 
     moved = [beta, f, h_next] + ([] if h_next is f else [f]) + ([dropout.kept] if dropout else [])
     kernel = "bias_activation_dropout" if dropped else "bias_activation"
-    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved_bytes(*moved))
+    return Case(f"{kernel} {activation}", (kernel,), held(ops, work), moved_bytes(*moved))
 
 
 def _backward(
@@ -154,7 +119,7 @@ def _gradient_case(
     written_too = [dl_dh] if dropped and dl_df is not dl_dh else []
     kernel = "activation_gradient_dropout" if dropped else "activation_gradient"
     moved = moved_bytes(x, dl_dh, dl_df, *written_too)
-    return Case(f"{kernel} {activation}", (kernel,), _held(ops, work), moved)
+    return Case(f"{kernel} {activation}", (kernel,), held(ops, work), moved)
 
 
 def _bias_gradient_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
@@ -162,83 +127,6 @@ def _bias_gradient_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
     scratch = _layer_scratch(ops, rows, width, types.results)
     work = _backward(ops, dl_df, types.results, width, None, scratch)
     return Case("column_sums", ("column_sums",), work, dl_df.nbytes + width * types.results.itemsize)
-
-
-def _loss_case(ops: Ops, rows: int, width: int, dtype: str, what: str) -> Case:
-    xp = ops.xp
-    f, dl_df = scattered(xp, (rows, width), dtype), xp.empty((rows, width), dtype)
-    share, loss = xp.full(rows, 1 / rows, dtype), xp.empty((), dtype)
-    softmax = what in ("labels", "probabilities")
-    y = (
-        xp.arange(rows, dtype=xp.int64) % width
-        if what == "labels"
-        else xp.full((rows, width), 1 / width, dtype)
-    )
-    none = xp.empty((0, width), dtype)
-    row = xp.empty(rows, dtype)
-    scratch = LossScratch(none, none, none, row, none, none)
-    primitive = ops.softmax_cross_entropy if softmax else getattr(ops, what)
-    parameters = {"label_smoothing": 0.0} if softmax else {}
-    kernel = f"softmax_of_{what}" if softmax else "summed_loss"
-    return Case(
-        kernel if softmax else f"{kernel} {what}",
-        (kernel, "mean_loss"),
-        lambda: primitive(f, y, share, loss, dl_df, scratch, **parameters),
-        moved_bytes(f, y, share, row, dl_df) + moved_bytes(row, share, loss),
-    )
-
-
-# Kernel: primitive, number of state arrays, constants.
-_SGD = {"momentum": 0.0, "dampening": 0.0, "nesterov": 0.0}
-_RMSPROP = {"alpha": 0.99, "epsilon": 1e-8, "momentum": 0.0}
-_OPTIMIZERS: dict[str, tuple[str, int, dict[str, float]]] = {
-    "sgd": ("sgd", 0, _SGD),
-    "sgd_momentum": ("sgd", 1, _SGD | {"momentum": 0.9}),
-    "rmsprop": ("rmsprop", 1, _RMSPROP),
-    "rmsprop_momentum": ("rmsprop", 2, _RMSPROP | {"momentum": 0.9}),
-    "adagrad": ("adagrad", 1, {"learning_rate_decay": 0.0, "epsilon": 1e-10}),
-    "adam": ("adam", 2, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_hat": 0.0}),
-    "lion": ("lion", 1, {"beta1": 0.9, "beta2": 0.99}),
-}
-
-
-def _optimizer_case(ops: Ops, rows: int, width: int, dtype: str, kernel: str) -> Case:
-    primitive, states, constants = _OPTIMIZERS[kernel]
-    xp, size = ops.xp, rows * width
-    p, g = scattered(xp, (size,), dtype), scattered(xp, (size,), dtype, 1)
-    state = [xp.zeros(size, dtype) for _ in range(states)]
-    what = dict(learning_rate=1e-3, step=1, weight_decay=0.0, decoupled=0.0, **constants)
-    update = partial(getattr(ops, primitive), p, g, state, xp.empty(0, dtype), **what)
-    update()  # sets the clock
-    return Case(kernel, (kernel,), _held(ops, update), moved_bytes(p, p, g, *state, *state) + 64)
-
-
-def _clip_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
-    xp = ops.xp
-    g = scattered(xp, (rows * width,), dtype)
-    norm, coefficient, scratch = (xp.empty(shape, dtype) for shape in ((), (), g.size))
-    return Case(
-        "clip_global_norm",
-        ("squares", "clip_coefficient", "scale"),
-        lambda: ops.clip_global_norm(1e30, g, norm, coefficient, scratch),
-        moved_bytes(g, g, g, norm, coefficient, coefficient),
-    )
-
-
-def _penalty_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
-    xp = ops.xp
-    w, g = scattered(xp, (rows * width,), dtype), scattered(xp, (rows * width,), dtype, 1)
-    total, loss, scratch = xp.ones((), dtype), xp.zeros((), dtype), xp.empty(w.size, dtype)
-    work = partial(ops.l2_penalty, 1e-30, w, g, total, loss, scratch)
-    return Case("l2_penalty", ("penalize", "add_penalty"), work, moved_bytes(w, g, g))
-
-
-def _unscale_case(ops: Ops, rows: int, width: int) -> Case:
-    xp = ops.xp
-    g, scratch = scattered(xp, (rows * width,), "float32"), xp.empty(rows * width, "float32")
-    state = LossScale(xp.ones((), "float32"), *(xp.zeros((), xp.int32) for _ in range(3)))
-    work = partial(ops.unscale_gradients, g, state, scratch)
-    return Case("unscale_gradients", ("unscale", "adjust_scale"), work, moved_bytes(g, g))
 
 
 def _to_factors_case(ops: Ops, rows: int, width: int) -> Case:
@@ -273,12 +161,6 @@ def _gather_batch_case(ops: Ops, rows: int, width: int, types: Types) -> Case:
     out, position = ops.xp.empty(table.shape, types.factors), ops.xp.zeros((), ops.xp.int64)
     work = partial(ops.graphs.gather_batch, table, index, position, out, rows)
     return Case("gather_batch", ("gather_batch",), work, moved_bytes(table, index, position, out))
-
-
-def _shares_case(ops: Ops, rows: int, width: int, dtype: str) -> Case:
-    weights, total, share = (ops.xp.ones(shape, dtype) for shape in (rows, (), rows))
-    moved = moved_bytes(weights, total, share)
-    return Case("row_shares", ("row_shares",), lambda: ops.row_shares(weights, total, share), moved)
 
 
 def _set_clock_case(ops: Ops, dtype: str) -> Case:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from gpu.cases import Case
 from gpu.ceilings import cuda_products
 from gpu.idle_products import IdleProducts
-from gpu.kernel_cases import Case, kernel_cases
+from gpu.kernel_cases import kernel_cases
 from gpu.notes import Notes
 from gpu.precisions import PRECISIONS
 from gpu.product_cases import product_cases

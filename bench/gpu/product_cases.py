@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from gpu.cases import Case, moved_bytes
 from gpu.ceilings import scattered
-from gpu.kernel_cases import Case, moved_bytes
 from gpu.precisions import in_precision, types_of
 from gpu_mlp.backends.fused.products import Applied
 

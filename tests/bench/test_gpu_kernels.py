@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import scipy.special
 from gpu import kernels
+from gpu.cases import Case
 from gpu.ceilings import scattered
 from gpu.idle_products import IdleProducts
-from gpu.kernel_cases import Case, kernel_cases
+from gpu.kernel_cases import kernel_cases
 from gpu.notes import Notes
 from gpu.precisions import types_of
 from gpu.product_cases import product_cases

@@ -328,7 +328,7 @@ def test_every_name_makes_an_optimizer(name: str) -> None:
         (lambda: SGD(0.0), "learning_rate"),
         (lambda: SGD(float("nan")), "learning_rate"),
         (lambda: SGD(0.1, -1.0), "weight_decay"),
-        (lambda: SGD(0.1, momentum=1.0), "momentum"),
+        (lambda: SGD(0.1, momentum=1.01), "momentum"),
         (lambda: SGD(0.1, momentum=0.5, dampening=-0.1), "dampening"),
         (lambda: SGD(0.1, nesterov=True), "momentum 0.0"),
         (lambda: SGD(0.1, momentum=0.9, dampening=0.5, nesterov=True), "dampening 0.5"),
