@@ -53,9 +53,7 @@ class _Turns:
 
     def __init__(self) -> None:
         self.mine = local()  # how many contexts the Python thread is in, and the threads of libraries before
-        self.turn = (
-            Lock()
-        )  # held for a moment by whoever begins, and by whoever waits for the other kind to end
+        self.turn = Lock()  # held by whoever begins: for a moment, or until the other kind has ended
         self.ended = Condition()
         self.computing, self.is_limited = 0, False
         self.limited: dict[Any, int] = {}  # the threads that a library had, while each has one for all
@@ -63,7 +61,8 @@ class _Turns:
     def begin(self, limit: bool) -> None:
         """Once nobody of the other kind computes."""
         with self.turn, self.ended:
-            self.ended.wait_for(lambda: self.computing == 0 or limit == self.is_limited)
+            while self.computing > 0 and limit != self.is_limited:
+                self.ended.wait()
             self.is_limited = limit
             self.mine.limited = {}
             for library in _libraries() if limit else ():
@@ -77,7 +76,8 @@ class _Turns:
         """The last one leaves the libraries as they were."""
         with self.ended:
             self.computing -= 1
-            _restore(self.mine.limited)
+            if self.is_limited:
+                _restore(self.mine.limited)
             if self.computing == 0:
                 _restore(self.limited)
                 self.ended.notify()
