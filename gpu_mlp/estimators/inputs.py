@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from sklearn.utils.validation import validate_data
 
 from gpu_mlp.errors import DataError, ShapeError
 
-__all__ = ["checked_features", "checked_pair", "dense", "is_on_a_device", "row_blocks"]
+__all__ = ["checked_features", "checked_pair", "is_on_a_device"]
 
-# Of a sparse matrix that are made dense at once.
-SPARSE_ROWS_AT_ONCE = 8192
 FORMATS = ("csr", "csc")
 FLOATS = (np.float64, np.float32)
 
@@ -58,18 +54,3 @@ def checked_features(estimator: Any, x: Any, *, reset: bool = False) -> Any:
             f"{estimator.n_features_in_} features as input"
         )
     return x
-
-
-def dense(x: Any) -> Any:
-    """A sparse matrix as an array, anything else as it is."""
-    return x.toarray() if scipy.sparse.issparse(x) else x
-
-
-def row_blocks(x: Any) -> Iterator[Any]:
-    """A sparse matrix a block of dense rows at a time, anything else at once."""
-    if not scipy.sparse.issparse(x):
-        yield x
-        return
-    x = x.tocsr()
-    for start in range(0, x.shape[0], SPARSE_ROWS_AT_ONCE):
-        yield x[start : start + SPARSE_ROWS_AT_ONCE].toarray()
