@@ -142,7 +142,9 @@ class Network:
 
         Raises ShapeError where it is none.
         """
-        array: Any = x if isinstance(x, SparseRows) else SparseRows(x) if is_sparse(x) else self.ops.as_array(x)
+        array: Any = (
+            x if isinstance(x, SparseRows) else SparseRows(x) if is_sparse(x) else self.ops.as_array(x)
+        )
         if array.ndim != 2 or array.shape[1] != self.layer_sizes[0]:
             raise ShapeError(
                 f"the input has shape {array.shape}, but the network takes (batch, {self.layer_sizes[0]})"
