@@ -83,8 +83,11 @@ class PausableRun(Protocol):
 
     total_epochs: int
     rows: int
-    steps_per_epoch: int
     history: History
+
+    @property
+    def steps_done(self) -> int:
+        """Since the start of the run."""
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """End the run after the current epoch, or within it after the current step."""
@@ -106,7 +109,7 @@ class Callback:
         """A few times a second within an epoch, after `rows_done` of its rows."""
 
     def on_pause(self, run: PausableRun) -> None:
-        """Within an epoch, between two steps, where somebody asked for it or stopped the run at once."""
+        """Between two steps, where somebody asked for it or stopped the run at once, before its last epoch was done."""
 
     def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
         """After every epoch and its validation; `run.stop(reason)` ends the run."""

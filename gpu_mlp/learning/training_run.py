@@ -70,7 +70,7 @@ class TrainingRun:
             self._stopping = EarlyStopping(config.patience, config.min_delta, network.parameters.flat)
         self._stop_reason, self._at_once = "", False
         self._pause, self._pause_step = False, 0
-        self._seconds, self._losses_before = 0.0, np.zeros(0)
+        self._seconds = 0.0
         # Tables go where they are read from now that all other memory is allocated; the training's comes first.
         self._epochs = EpochRunner(self.step, table, config.stream)
         self.steps_per_epoch = self._epochs.steps_per_epoch
@@ -81,6 +81,11 @@ class TrainingRun:
             )
 
     # ---- what callbacks may ask for
+
+    @property
+    def steps_done(self) -> int:
+        """Since the start of the run."""
+        return self.step.optimizer.step
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """End the run after the current epoch, or within it after the current step."""
@@ -95,7 +100,7 @@ class TrainingRun:
 
     def state(self) -> TrainingState:
         """All that the run is now, copied to the host; waits for the device."""
-        position = self._epochs.done if self._epochs.done < self.steps_per_epoch else 0
+        position = self._position()
         arrays = self._moving()
         if position:
             arrays |= {f"start.{name}": array for name, array in self._at_start.items()}
@@ -141,7 +146,8 @@ class TrainingRun:
         self.history.best_epoch = state.history.best_epoch
         self._seconds = state.seconds
         if state.position:
-            self._losses_before = take(state, "losses", (state.position,)).astype(self.network.dtype)
+            losses = take(state, "losses", (state.position,)).astype(self.network.dtype)
+            self._epochs.begin(self._order(len(self.history) + 1), losses=losses)
 
     def run(self, callbacks: Sequence[Callback]) -> None:
         """All epochs that are left."""
@@ -156,6 +162,8 @@ class TrainingRun:
                 self._stopping.should_stop(epoch)
             for callback in callbacks:
                 callback.on_epoch_end(self, epoch)
+            if self._at_once and len(self.history) < self.total_epochs:
+                self._hold(callbacks)
         self.history.stopped = self._stop_reason or "all epochs done"
         if self._stopping is not None and len(self.history):
             self._stopping.restore()
@@ -169,19 +177,16 @@ class TrainingRun:
 
     def _epoch(self, number: int, callbacks: Sequence[Callback]) -> Epoch | None:
         """None where the run is stopped before its end."""
-        if not len(self._losses_before):
+        order = self._order(number)
+        if self._position() == 0:
             for name, array in self._moving().items():
                 self._at_start[name][...] = array
-        order = self._order(number)
+            self._epochs.begin(order)
         # Overflow is looked for once an epoch, in the losses, and reported with its step and layer.
-        self._epochs.begin(order, losses=self._losses_before)
-        self._losses_before = np.zeros(0)
         while self._epochs.done < self.steps_per_epoch:
             self._steps(number, callbacks)
             if self._epochs.done < self.steps_per_epoch and self._is_due():
-                self._pause = False
-                for callback in callbacks:
-                    callback.on_pause(self)
+                self._hold(callbacks)
                 if self._at_once:
                     return None
         losses, seconds = self._epochs.losses(), self._seconds
@@ -202,6 +207,15 @@ class TrainingRun:
             seconds=seconds,
             rows_per_second=self.rows / seconds,
         )
+
+    def _hold(self, callbacks: Sequence[Callback]) -> None:
+        self._pause = False
+        for callback in callbacks:
+            callback.on_pause(self)
+
+    def _position(self) -> int:
+        """Steps done of an epoch that is not at its end."""
+        return self._epochs.done % self.steps_per_epoch
 
     def _is_due(self) -> bool:
         return self._pause or self._at_once or self.step.optimizer.step == self._pause_step

@@ -34,8 +34,9 @@ class HoldAt(Callback):
         self._next(run)
 
     def on_pause(self, run: PausableRun) -> None:
-        self.states.append(run.state())
-        self._next(run)
+        if self.steps and run.steps_done == self.steps[0]:  # not again where an epoch's end was the last step
+            self.states.append(run.state())
+            self._next(run)
 
     def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
         assert isinstance(run, PausableRun)
