@@ -18,6 +18,7 @@ __all__ = ["check_same_run", "describe_run"]
 
 # Settings that may change: how long the run is, and where its table lies.
 FREE = ("epochs", "stream")
+ADVICE = "go on with the table as it was, or start a new run"
 
 
 def describe_run(plan: FitPlan) -> dict[str, Any]:
@@ -46,41 +47,44 @@ def check_same_run(saved: Mapping[str, Any], plan: FitPlan) -> None:
                     f"the run was saved with {name} {_shown(was)} of {what}, but would go on with {_shown(value)}; "
                     "leave it as it was, or start a new run"
                 )
-    if now["columns"] != saved["columns"]:
-        _refuse_columns(saved["columns"], now["columns"])
+    _check_names(list(saved["columns"]), list(now["columns"]))
+    if now["rows"] != saved["rows"]:
+        was, is_now = (
+            tuple(part["rows"][name] for name in ("train", "validation", "test")) for part in (saved, now)
+        )
+        raise DataError(
+            f"the run was saved with {was[0]} rows to train, {was[1]} to validate and {was[2]} to test, but now has "
+            f"{is_now[0]}, {is_now[1]} and {is_now[2]}; {ADVICE}"
+        )
+    _refuse_columns(
+        [name for name, digest in now["columns"].items() if digest != saved["columns"][name]],
+        "has other values",
+    )
     if now["target"] != saved["target"]:
         raise DataError(
             f"the run was saved with the target {quoted(saved['target']['name'])}, but now that is "
-            f"{quoted(now['target']['name'])} or has other values; go on with the table as it was, or start a new run"
-        )
-    if now["rows"] != saved["rows"]:
-        raise DataError(
-            f"the run was saved with {sum(saved['rows'].values())} rows, but the table has {sum(now['rows'].values())} "
-            "now, or they are split in another way; go on with the table as it was, or start a new run"
+            f"{quoted(now['target']['name'])} or has other values; {ADVICE}"
         )
     if now["values"] != saved["values"]:
+        raise DataError(f"the values of the table have changed since the run was saved; {ADVICE}")
+
+
+def _check_names(saved: list[str], now: list[str]) -> None:
+    _refuse_columns([name for name in saved if name not in now], "is gone")
+    _refuse_columns([name for name in now if name not in saved], "is new")
+    if now != saved:
         raise DataError(
-            "the values of the table have changed since the run was saved; go on with the table as it was, "
-            "or start a new run"
+            f"the table has changed since the run was saved: its columns are in another order; {ADVICE}"
         )
 
 
-def _refuse_columns(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """The first difference: gone, new, other values, or another order."""
-    advice = "go on with the table as it was, or start a new run"
-    for names, what in (
-        ([name for name in saved if name not in now], "is gone"),
-        ([name for name in now if name not in saved], "is new"),
-        ([name for name in now if now[name] != saved.get(name)], "has other values"),
-    ):
-        if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise DataError(
-                f"the table has changed since the run was saved: column {quoted(names[0])}{more} {what}; {advice}"
-            )
-    raise DataError(
-        f"the table has changed since the run was saved: its columns are in another order; {advice}"
-    )
+def _refuse_columns(names: list[str], what: str) -> None:
+    """Raise DataError for the first of them, if there are any."""
+    if names:
+        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        raise DataError(
+            f"the table has changed since the run was saved: column {quoted(names[0])}{more} {what}; {ADVICE}"
+        )
 
 
 def _digest(data: Any) -> str:

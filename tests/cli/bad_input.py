@@ -25,7 +25,7 @@ from gpu_mlp.errors import (
     ModelFileError,
     RunFolderError,
 )
-from gpu_mlp.files.run_folder import check_destination
+from gpu_mlp.files.run_places import check_destination
 
 __all__ = ["CASES", "GOOD", "HOUSES", "MODEL", "PEOPLE", "Case"]
 

@@ -10,27 +10,32 @@ from typing import Any
 
 import pytest
 
+from gpu_mlp.files.run_folder import RunFolder
 from tests.cli.commands import run
 
 TRAIN = ("train", "--demo", "iris", "--epochs", "2")
 FILES = ["config.toml", "history.csv", "loss.png", "model.safetensors"]
 
 
-def before(name: str, happens: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`happens` is called when the command `train` calls its function of that name, just before."""
-    module = importlib.import_module("gpu_mlp.cli.train")
-    real = getattr(module, name)
+def before(owner: Any, name: str, happens: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`happens` is called just before the function of that name."""
+    real = getattr(owner, name)
 
     def call(*arguments: Any, **settings: Any) -> Any:
         happens()
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(module, name, call)
+    monkeypatch.setattr(owner, name, call)
 
 
-@pytest.mark.parametrize("moment", ["write_run", "_print_result"])
-def test_ctrl_c_after_the_last_epoch_loses_nothing(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before(moment, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+TRAINING = importlib.import_module("gpu_mlp.cli.train")
+
+
+@pytest.mark.parametrize(("owner", "moment"), [(RunFolder, "finish"), (TRAINING, "_print_result")])
+def test_ctrl_c_after_the_last_epoch_loses_nothing(
+    owner: Any, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before(owner, moment, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
     outcome = run(*TRAIN, "--out", "run")
     assert outcome.code == 130
     assert "nothing was written" not in outcome.err
@@ -39,10 +44,18 @@ def test_ctrl_c_after_the_last_epoch_loses_nothing(moment: str, monkeypatch: pyt
 
 
 def test_a_second_run_at_once_gets_the_next_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = [TRAIN]  # run when the first has been trained and not yet written
-    before("write_run", lambda: others and run(*others.pop()), monkeypatch)
+    others = [TRAIN]  # run while the first is under way
+    before(TRAINING, "_train", lambda: others and run(*others.pop()), monkeypatch)
     outcome = run(*TRAIN)
     assert outcome.code == 0, outcome.err
-    assert "run folder: runs/iris-2 (" in outcome.out
+    assert "run folder: runs/iris-1 (" in outcome.out
     for folder in ("runs/iris-1", "runs/iris-2"):
         assert sorted(path.name for path in Path(folder).iterdir()) == FILES
+
+
+def test_a_run_that_diverges_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run(
+        "train", "--demo", "diabetes", "--optimizer", "sgd", "--learning-rate", "1e30", "--out", "new/run"
+    )
+    assert outcome.code == 4
+    assert not Path("new").exists()
