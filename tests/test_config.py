@@ -185,6 +185,7 @@ def test_every_error_is_of_the_family_and_of_a_built_in_kind() -> None:
         "ModelFileError": ValueError,
         "RunFolderError": RuntimeError,
         "ShapeError": ValueError,
+        "WriteError": RuntimeError,
     }
     found = {
         name

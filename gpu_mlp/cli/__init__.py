@@ -34,8 +34,8 @@ HELP = """Train multi-layer perceptrons by the explicit equations of back-propag
 Try: gpu-mlp train --demo digits
 """
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 training diverged, "
-    "130 interrupted, 143 ended by a request to."
+    "Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 diverged, "
+    "130/143 interrupted."
 )
 
 

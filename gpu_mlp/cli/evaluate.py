@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gpu_mlp.cli.console import print_json, print_metrics
-from gpu_mlp.files.model_file import load
+from gpu_mlp.cli.loading import load_model
 from gpu_mlp.model import METRIC_NAMES
 
 __all__ = ["evaluate"]
@@ -29,7 +29,7 @@ def evaluate(
         device: auto, cpu, cuda or cuda:N.
         as_json: print one JSON object instead of a table.
     """
-    metrics = load(model, device).evaluate(table)
+    metrics = load_model(model, device).evaluate(table)
     if as_json:
         print_json(dict(metrics))
     else:

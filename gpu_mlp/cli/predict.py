@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from gpu_mlp.cli.loading import load_model
 from gpu_mlp.data.messages import quoted, shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.atomic_file import write_atomically
-from gpu_mlp.files.model_file import load
 from gpu_mlp.model import Model
 
 __all__ = ["predict"]
@@ -42,7 +42,7 @@ def predict(
     """
     if out is not None:
         _check_out(out, overwrite)
-    loaded = load(model, device)
+    loaded = load_model(model, device)
     columns = _columns(loaded, table, probabilities)
     if out is None:
         sys.stdout.write(_csv(columns))

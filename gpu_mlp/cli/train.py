@@ -23,6 +23,7 @@ from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.checkpoints import Checkpoints
+from gpu_mlp.files.model_file import check_description
 from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.files.run_places import check_destination, next_free
 from gpu_mlp.files.toml import TomlValue
@@ -140,6 +141,7 @@ def train(
             "checkpoint-steps": _or_none(checkpoint_steps),
             **{key.replace("_", "-"): _or_none(value) for key, value in asdict(plan.config).items()},
         }
+        check_description(plan.preparation, plan.target)
         state = None if folder is None else _state_of(folder, plan)
         if folder is None:
             folder = stack.enter_context(RunFolder.create(place, settings))

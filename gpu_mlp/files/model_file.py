@@ -7,6 +7,7 @@ SHA-256 of all of it with the tensors.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,19 @@ from typing import Any
 from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.data import Preparation, Target
 from gpu_mlp.data.messages import first_line, shown_path
-from gpu_mlp.errors import GpuMlpError, ModelFileError
+from gpu_mlp.errors import DataError, GpuMlpError, ModelFileError
 from gpu_mlp.files.atomic_file import write_atomically
-from gpu_mlp.files.safetensors_format import FormatError
+from gpu_mlp.files.safetensors_format import LARGEST_HEADER, FormatError
 from gpu_mlp.files.sealed_file import Kind, Tensors, seal, unseal
 from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterLayout
 
-__all__ = ["FORMAT_VERSION", "encode_model", "load", "save"]
+__all__ = ["FORMAT_VERSION", "check_description", "encode_model", "load", "save"]
 
 FORMAT_VERSION = 1
+# In the header, beside what describes a table: architecture, metrics and the settings of the training.
+ROOM_FOR_THE_REST = 50_000
 KIND = Kind(
     "gpu_mlp", FORMAT_VERSION, "model", "the model.safetensors of a run folder", "train the model again"
 )
@@ -46,6 +49,17 @@ def save(model: Model, path: str | Path) -> None:
             f"{shown_path(path)} cannot be written ({reason}); "
             "choose a path in a folder that exists and can be written to"
         ) from None
+
+
+def check_description(preparation: Preparation, target: Target) -> None:
+    """Raise DataError where a table's description is too long for a model file; asked before training."""
+    text = json.dumps([preparation.to_dict(), target.to_dict()])
+    size = len(json.dumps(text))  # as a string within the header's JSON
+    if size > LARGEST_HEADER - ROOM_FOR_THE_REST:
+        raise DataError(
+            f"the categories of the table take {size} bytes, but a model file has room for "
+            f"{LARGEST_HEADER - ROOM_FOR_THE_REST}; ignore text columns with many long categories"
+        )
 
 
 def encode_model(model: Model, path: Path) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,10 +200,15 @@ def test_training_leaves_nothing_but_the_run(buyers: Trained, tmp_path: Path) ->
 def test_a_folder_made_by_another_meanwhile_is_not_overwritten(
     buyers: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(*_: object, **__: object) -> None:
-        Path("run").mkdir()
+    """While the table was read."""
+    module = importlib.import_module("gpu_mlp.cli.train")
+    real = module.plan_fit
 
-    monkeypatch.setattr("gpu_mlp.files.loss_figure.draw_losses", draw)
+    def plan(*arguments: Any, **settings: Any) -> Any:
+        Path("run").mkdir()
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(module, "plan_fit", plan)
     outcome = run("train", buyers.table, "--target", "buys", *QUICK, "--out", "run")
     assert outcome.code == 2
     assert outcome.err.endswith("gpu-mlp: run already exists; choose another --out or remove it\n")

@@ -59,3 +59,13 @@ def test_a_run_that_diverges_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert outcome.code == 4
     assert not Path("new").exists()
+
+
+def test_a_table_whose_model_no_file_could_hold_is_refused_before_training() -> None:
+    rows = "".join(f"{'x' * 20_000}{n},{n % 2}\n" for n in range(60))
+    Path("t.csv").write_text("word,y\n" + rows * 2)
+    outcome = run("train", "t.csv", "--target", "y", "--out", "new/run")
+    assert outcome.code == 2
+    assert "the categories of the table take 1" in outcome.err
+    assert outcome.err.endswith("ignore text columns with many long categories\n")
+    assert not Path("new").exists()

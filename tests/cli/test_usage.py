@@ -36,7 +36,10 @@ def test_help_lists_the_commands_and_the_exit_codes(arguments: tuple[str, ...]) 
     assert outcome.err == ""
     assert all(re.search(rf"^│ {command} ", outcome.out, re.MULTILINE) for command in COMMANDS)
     assert "gpu-mlp train --demo digits" in outcome.out
-    assert "0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 training diverged" in outcome.out
+    assert (
+        "0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 diverged, 130/143 interrupted."
+        in outcome.out
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,7 +51,7 @@ def test_every_command_has_help_that_describes_every_flag(command: str) -> None:
     documented = re.findall(r"^ {4}(\w+): (\S+ \S+)", inspect.getdoc(COMMANDS[command]) or "", re.MULTILINE)
     assert len(documented) >= 2
     for name, words in documented:
-        flag = "json" if name == "as_json" else name
+        flag = "json" if name == "as_json" else name.replace("_", "-")
         assert re.search(rf"--{flag} .*{re.escape(words)}", outcome.out), flag
 
 
