@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback, Epoch, History
     from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
+    from gpu_mlp.learning.row_source import RowSource
     from gpu_mlp.learning.state import TrainingState
     from gpu_mlp.learning.steps import TrainingStep
     from gpu_mlp.learning.training import train
@@ -51,6 +52,7 @@ _HOMES = {
     "Network": "gpu_mlp.network.network",
     "NetworkConfig": "gpu_mlp.config",
     "RMSprop": "gpu_mlp.learning.optimizers",
+    "RowSource": "gpu_mlp.learning.row_source",
     "RunFolder": "gpu_mlp.files.run_folder",
     "SGD": "gpu_mlp.learning.optimizers",
     "Trace": "gpu_mlp.network.forward",
@@ -84,6 +86,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "RMSprop",
+    "RowSource",
     "RunFolder",
     "Trace",
     "TrainingConfig",

@@ -14,7 +14,7 @@ import numpy as np
 from gpu_mlp.backends.base import Dropout, Ops
 from gpu_mlp.backends.reference import allocate_philox, draw_bits
 
-__all__ = ["allocate_dropouts", "epoch_order", "philox_key"]
+__all__ = ["allocate_dropouts", "buffer_order", "epoch_order", "philox_key"]
 
 # The stream's second word: dropout uses the layer's number, epoch order one above all layers.
 EPOCH_ORDER_STREAM = 2**31
@@ -27,7 +27,16 @@ def philox_key(seed: int) -> tuple[int, int]:
 
 def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """A permutation of 0..rows-1: rows in the order of one random 64-bit number each, int64."""
-    bits = draw_bits(np, allocate_philox(np, 2 * rows), philox_key(seed), (epoch, EPOCH_ORDER_STREAM))
+    return _order(seed, (epoch, EPOCH_ORDER_STREAM), rows)
+
+
+def buffer_order(seed: int, epoch: int, buffer: int, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A permutation of 0..rows-1 for one buffer of a source; each of the first 2**31 - 1 buffers has its own."""
+    return _order(seed, (epoch, EPOCH_ORDER_STREAM + 1 + buffer % (2**31 - 1)), rows)
+
+
+def _order(seed: int, counters: tuple[int, int], rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    bits = draw_bits(np, allocate_philox(np, 2 * rows), philox_key(seed), counters)
     keys = bits.reshape(-1).view(np.uint64)[:rows]
     return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 

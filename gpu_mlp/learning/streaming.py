@@ -50,12 +50,11 @@ class _Slot:
 class TableStream:
     """Trains on the rows of a table on the host, whose columns are never copied or converted whole."""
 
-    def __init__(self, ops: Ops, table: Table, batch_size: int) -> None:
-        rows = len(table)
+    def __init__(self, ops: Ops, table: Table, batch_size: int, *, most_rows: int | None = None) -> None:
         self._columns = table.columns
         self._copies = ops.open_copies()
-        self._steps = _steps_a_chunk(table.nbytes // rows * batch_size)
-        self._rows = min(self._steps * batch_size, rows)
+        self._steps = _steps_a_chunk(table.nbytes // len(table) * batch_size)
+        self._rows = min(self._steps * batch_size, most_rows or len(table))
         self._order: Array = ops.xp.arange(self._rows, dtype=np.int64)  # a chunk's rows lie in their order
         self._slots = [self._slot(ops), self._slot(ops)]
 
@@ -67,6 +66,10 @@ class TableStream:
         # The device's memory may be in use by work that was launched before somebody gave it up.
         begun = self._copies.computed()
         return _Slot(host, (x, y, weights[0] if weights else None), copied=begun, used=begun)
+
+    def read(self, table: Table) -> None:
+        """Train on another table from now on, with columns of the same kind and at most `most_rows` rows."""
+        self._columns = table.columns
 
     def run_steps(
         self,

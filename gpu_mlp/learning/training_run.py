@@ -18,10 +18,12 @@ from gpu_mlp.learning.epochs import EpochRunner
 from gpu_mlp.learning.loss_scaling import all_skipped
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.placement import place_table
-from gpu_mlp.learning.randomness import epoch_order
+from gpu_mlp.learning.row_source import RowSource
 from gpu_mlp.learning.schedules import schedule_from
+from gpu_mlp.learning.source_epochs import SourceEpochs
 from gpu_mlp.learning.state import TrainingState, take
 from gpu_mlp.learning.steps import TrainingStep
+from gpu_mlp.learning.table_epochs import Epochs, TableEpochs
 from gpu_mlp.learning.tables import Table, given_table
 from gpu_mlp.learning.validation import Metric, default_metric, validate
 from gpu_mlp.network.network import Network
@@ -42,16 +44,20 @@ class TrainingRun:
         sample_weight: Any,
         metric: Metric | None,
     ) -> None:
-        ops = network.ops
-        y = ops.as_array(y)
         self.network, self.config = network, config
+        if isinstance(x, RowSource):
+            _, y = next(x.blocks())  # to see of which kind the targets are
+        y = network.ops.as_array(y)
         self.loss = config.loss_settings(labels=y.ndim == 1 and y.dtype.kind in "iub")
-        table = given_table(network, self.loss, "training table", x, y, sample_weight)
+        rows: Table | RowSource = x
+        if not isinstance(x, RowSource):
+            rows = given_table(network, self.loss, "training table", x, y, sample_weight)
         validation_table = (
             None if validation is None else given_table(network, self.loss, "validation table", *validation)
         )
         self.metric = default_metric(self.loss) if metric is None else metric
-        self.total_epochs, self.rows = config.epochs, len(table)
+        self.total_epochs = config.epochs
+        self.rows = len(rows) if isinstance(rows, Table) else rows.rows
         self.history = History()
         self.schedule = schedule_from(config)
         self.step = TrainingStep(
@@ -72,7 +78,12 @@ class TrainingRun:
         self._pause, self._pause_step = False, 0
         self._seconds = 0.0
         # Tables go where they are read from now that all other memory is allocated; the training's comes first.
-        self._epochs = EpochRunner(self.step, table, config.stream)
+        seed = config.seed if config.shuffle else None
+        self._epochs: Epochs = (
+            TableEpochs(EpochRunner(self.step, rows, config.stream), seed)
+            if isinstance(rows, Table)
+            else SourceEpochs(self.step, rows, config.buffer_rows, seed)
+        )
         self.steps_per_epoch = self._epochs.steps_per_epoch
         self.validation: Table | None = None
         if validation_table is not None:
@@ -147,10 +158,16 @@ class TrainingRun:
         self._seconds = state.seconds
         if state.position:
             losses = take(state, "losses", (state.position,)).astype(self.network.dtype)
-            self._epochs.begin(self._order(len(self.history) + 1), losses=losses)
+            self._epochs.begin(len(self.history) + 1, losses)
 
     def run(self, callbacks: Sequence[Callback]) -> None:
         """All epochs that are left."""
+        try:
+            self._all_epochs(callbacks)
+        finally:
+            self._epochs.close()
+
+    def _all_epochs(self, callbacks: Sequence[Callback]) -> None:
         while len(self.history) < self.total_epochs and not self._is_over():
             epoch = self._epoch(len(self.history) + 1, callbacks)
             if epoch is None:  # stopped within it
@@ -177,11 +194,10 @@ class TrainingRun:
 
     def _epoch(self, number: int, callbacks: Sequence[Callback]) -> Epoch | None:
         """None where the run is stopped before its end."""
-        order = self._order(number)
         if self._position() == 0:
             for name, array in self._moving().items():
                 self._at_start[name][...] = array
-            self._epochs.begin(order)
+            self._epochs.begin(number)
         # Overflow is looked for once an epoch, in the losses, and reported with its step and layer.
         while self._epochs.done < self.steps_per_epoch:
             self._steps(number, callbacks)
@@ -191,7 +207,7 @@ class TrainingRun:
                     return None
         losses, seconds = self._epochs.losses(), self._seconds
         self._seconds = 0.0
-        self._check_finite(number, order, losses)
+        self._check_finite(number, losses)
         validation_loss, validation_metric = None, None
         if self.validation is not None:
             validation_loss, validation_metric = validate(
@@ -201,7 +217,7 @@ class TrainingRun:
             epoch=number,
             step=self.step.optimizer.step,
             learning_rate=self.step.learning_rate,
-            loss=self._epochs.mean_loss(losses, order),
+            loss=self._epochs.mean_loss(losses),
             validation_loss=validation_loss,
             validation_metric=validation_metric,
             seconds=seconds,
@@ -245,12 +261,6 @@ class TrainingRun:
         total = self.total_epochs * steps
         return [rate * self.schedule.factor(i, steps, total) for i in range(first, last)]
 
-    def _order(self, number: int) -> Array:
-        """Which rows come when in an epoch, (N,), on the host."""
-        if not self.config.shuffle:
-            return np.arange(self.rows, dtype=np.int64)
-        return epoch_order(self.config.seed, number, self.rows)
-
     # ---- what changes from step to step
 
     def _moving(self) -> dict[str, Array]:
@@ -271,13 +281,13 @@ class TrainingRun:
             array[...] = self._at_start[name]
         self.step.optimizer.step = (number - 1) * self.steps_per_epoch
 
-    def _check_finite(self, number: int, order: Array, losses: NDArray[Any]) -> None:
+    def _check_finite(self, number: int, losses: NDArray[Any]) -> None:
         """Raise DivergenceError, with the weights of before the epoch, where it did not stay finite."""
         step = number * self.steps_per_epoch
         if not np.isfinite(losses).all():
             at, value = divergence.first_bad(losses), float(losses[divergence.first_bad(losses)])
             divergence.report_loss(
-                value, step - self.steps_per_epoch + at + 1, number, self._finite_layers(number, order, at)
+                value, step - self.steps_per_epoch + at + 1, number, self._finite_layers(number, at)
             )
         if not bool(self.network.ops.xp.isfinite(self.network.parameters.flat).all()):
             layer = divergence.first_infinite_layer(self.network)
@@ -288,10 +298,10 @@ class TrainingRun:
             self._restore_epoch_start(number)
             divergence.report_gradients(step, number)
 
-    def _finite_layers(self, number: int, order: Array, at: int) -> list[bool]:
+    def _finite_layers(self, number: int, at: int) -> list[bool]:
         """Repeat the epoch, which is deterministic, up to the step whose loss was not finite; look at its layers."""
         self._restore_epoch_start(number)
-        self._epochs.begin(order)
+        self._epochs.begin(number)
         first = (number - 1) * self.steps_per_epoch
         self._epochs.run(self._learning_rates(first, first + at + 1))
         _, room = self.step.room_for(min(self.step.batch_size, self.rows - at * self.step.batch_size))
