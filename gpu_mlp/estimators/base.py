@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
-from gpu_mlp.estimators.inputs import checked_features, dense, row_blocks
+from gpu_mlp.estimators.inputs import check_same_sizes, checked_features, dense, row_blocks
 from gpu_mlp.estimators.session import Session
 from gpu_mlp.learning.callbacks import Callback, History
 from gpu_mlp.learning.progress import progress_for
@@ -56,6 +56,8 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     device: str
     precision: str | None
     n_features_in_: int
+    coefs_: list[NDArray[Any]]
+    intercepts_: list[NDArray[Any]]
     _session: Session
 
     def _keep(self, given: dict[str, Any]) -> None:
@@ -92,6 +94,10 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _validation_answers(self, y: NDArray[Any]) -> NDArray[Any]:
         """y (N, O) as `_score_of` compares it."""
         return y
+
+    @abstractmethod
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        """What the user gave as `y_val`, (N,) or (N, O), as `_score_of` compares it."""
 
     def _row_constants(self, y: NDArray[Any]) -> NDArray[Any] | None:
         """What scikit-learn's loss of every row has beside the package's, (N,)."""
@@ -141,6 +147,8 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize(sizes, dtype)
+        else:
+            check_same_sizes(type(self).__name__, self.coefs_, sizes)
         self._open(sizes, dtype)
         if not incremental or not hasattr(self, "history_"):
             self.history_ = History()

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpu_mlp.config import Loss
+from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
 from gpu_mlp.estimators.inputs import checked_features, checked_pair
@@ -135,6 +136,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.class_weight is None:
             return sample_weight
         weights = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise DataError(
+                f"class_weight is {self.class_weight}, but a weight must be finite and at least 0"
+            )
         return weights if sample_weight is None else weights * sample_weight
 
     def _loss(self) -> Loss:
@@ -171,6 +176,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _validation_answers(self, y: NDArray[Any]) -> NDArray[Any]:
         answers: NDArray[Any] = self._label_binarizer.inverse_transform(y)
         return answers
+
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        found = np.asarray(y)
+        if found.ndim == 2 and found.shape[1] == 1:
+            found = found.ravel()
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            if found.shape != (len(found), self.n_outputs_):
+                raise ShapeError(
+                    f"y_val has shape {found.shape}, but y has {self.n_outputs_} labels for each row; give as many"
+                )
+            unknown, known = found[(found != 0) & (found != 1)], "a label is 0 or 1"
+        else:
+            found = column_or_1d(found)
+            unknown, known = found[~np.isin(found, self.classes_)], f"the classes of y are {self.classes_}"
+        if len(unknown):
+            raise DataError(f"y_val has {unknown.tolist()[0]!r}, but {known}; leave such rows out")
+        return found
 
     def _score_of(self, y: NDArray[Any], answers: NDArray[Any], sample_weight: Any) -> float:
         return float(accuracy_score(y, answers, sample_weight=sample_weight))

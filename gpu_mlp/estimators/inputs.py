@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from gpu_mlp.errors import DataError, ShapeError
 
-__all__ = ["checked_features", "checked_pair", "dense", "is_on_a_device", "row_blocks"]
+__all__ = ["check_same_sizes", "checked_features", "checked_pair", "dense", "is_on_a_device", "row_blocks"]
 
 # Of a sparse matrix that are made dense at once.
 SPARSE_ROWS_AT_ONCE = 8192
@@ -58,6 +58,22 @@ def checked_features(estimator: Any, x: Any, *, reset: bool = False) -> Any:
             f"{estimator.n_features_in_} features as input"
         )
     return x
+
+
+def check_same_sizes(name: str, coefs: Sequence[Any], sizes: Sequence[int]) -> None:
+    """Raise ShapeError where a later call asks for another network than the coefficients (in, out) are of."""
+    shapes = [np.shape(each) for each in coefs]
+    hidden, outputs = [each[1] for each in shapes[:-1]], shapes[-1][1]
+    if list(sizes[1:-1]) != hidden:
+        raise ShapeError(
+            f"hidden_layer_sizes is {list(sizes[1:-1])}, but this {name} was fitted with {hidden}; set it back, or "
+            "fit without warm_start"
+        )
+    if sizes[-1] != outputs:
+        raise ShapeError(
+            f"y has {sizes[-1]} outputs, but this {name} was fitted with {outputs}; give as many, or fit without "
+            "warm_start"
+        )
 
 
 def dense(x: Any) -> Any:

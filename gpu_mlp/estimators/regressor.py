@@ -13,9 +13,10 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from gpu_mlp.config import Loss
+from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
 from gpu_mlp.estimators.inputs import checked_pair
@@ -106,7 +107,23 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         x, y = checked_pair(self, x, y, reset=reset, numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "US":
+            raise DataError(
+                f"y holds text, such as {str(y.flat[0])!r}, but MLPRegressor takes numbers; convert them, or use "
+                "MLPClassifier for classes"
+            )
         return x, y
+
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        name, shape = type(self).__name__, (len(y), self.n_outputs_)
+        found: NDArray[Any] = check_array(
+            y, dtype="numeric", ensure_2d=False, estimator=name, input_name="y_val"
+        )
+        if found.shape != shape and not (found.ndim == self.n_outputs_ == 1):
+            raise ShapeError(
+                f"y_val has shape {found.shape}, but y has {self.n_outputs_} outputs; give as many"
+            )
+        return found
 
     def _loss(self) -> Loss:
         if self.loss == "squared_error":

@@ -15,8 +15,8 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, TrainingConfig
-from gpu_mlp.errors import ConfigError
-from gpu_mlp.estimators.inputs import checked_features
+from gpu_mlp.errors import ConfigError, ShapeError
+from gpu_mlp.estimators.inputs import checked_features, dense
 from gpu_mlp.estimators.session import OptimizerMemory
 from gpu_mlp.estimators.stochastic import StochasticRun
 from gpu_mlp.learning.epochs import EpochRunner
@@ -31,6 +31,8 @@ __all__ = ["objective", "packed_objective", "solve"]
 
 LARGEST_DROPOUT_SEED = 2**31 - 1
 AUTO_BATCH = 200
+# Parameters that only mean something where there are mini-batches and epochs.
+FOR_BATCHES = ("dropout", "optimizer", "schedule", "clip_norm", "callbacks", "progress")
 
 
 def solve(
@@ -43,6 +45,12 @@ def solve(
     validation: tuple[Any, Any],
 ) -> None:
     """Train the estimator's network on x (N, D) and y (N, O) by the solver that it names."""
+    if (validation[0] is None) != (validation[1] is None):
+        raise ConfigError(
+            "y_val was given without X_val; give the features of its rows too"
+            if validation[0] is None
+            else "X_val was given without y_val; give the targets of its rows too"
+        )
     if estimator.solver == "lbfgs":
         _refuse_what_needs_batches(estimator, validation[0])
         _solve_lbfgs(estimator, x, y, sample_weight)
@@ -52,7 +60,7 @@ def solve(
 
 def _refuse_what_needs_batches(estimator: Any, x_val: Any) -> None:
     """L-BFGS has neither mini-batches nor epochs."""
-    given = {name: getattr(estimator, name) for name in ("dropout", "optimizer", "schedule", "clip_norm")}
+    given = {name: getattr(estimator, name) for name in FOR_BATCHES}
     names = [name for name, value in given.items() if value] + (["X_val"] if x_val is not None else [])
     if names:
         raise ConfigError(
@@ -163,12 +171,12 @@ def _split(estimator: Any, x: Any, y: NDArray[Any], sample_weight: Any) -> tuple
 
 def _given_validation(estimator: Any, x: Any, y: Any) -> tuple[Any, Any, None]:
     """Rows that were held out by the user, checked as rows to predict are."""
-    if y is None:
-        raise ValueError("X_val was given without y_val; give the targets of its rows too")
-    x, y = checked_features(estimator, x), np.asarray(y)
+    x, y = checked_features(estimator, x), np.asarray(dense(y))
+    if x.shape[0] < 2:
+        raise ShapeError("X_val has 1 row, but a score needs at least 2; hold out more rows")
     if len(y) != x.shape[0]:
-        raise ValueError(f"y_val has {len(y)} rows, but X_val has {x.shape[0]}; give one target a row")
-    return x, y, None
+        raise ShapeError(f"y_val has {len(y)} rows, but X_val has {x.shape[0]}; give one target a row")
+    return x, estimator._checked_validation(y), None
 
 
 def _batch_size(estimator: Any, rows: int) -> int:
