@@ -22,7 +22,7 @@ from gpu_mlp.config import Loss
 from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
-from gpu_mlp.estimators.inputs import checked_features, checked_pair
+from gpu_mlp.estimators.inputs import checked_features, checked_pair, on_host
 
 __all__ = ["MLPClassifier"]
 
@@ -102,6 +102,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:  # noqa: N803
         """One epoch over X (N, D) and y, from where the last call ended; the first call is told all `classes`."""
+        y, classes = on_host(y), on_host(classes)
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             multilabel = type_of_target(y).startswith("multilabel")
@@ -196,6 +197,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _score_of(self, y: NDArray[Any], answers: NDArray[Any], sample_weight: Any) -> float:
         return float(accuracy_score(y, answers, sample_weight=sample_weight))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """The share of rows whose class, or whose labels altogether, are predicted right."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The probability of every class, or of every label, for each row of X (N, D): (N, C)."""

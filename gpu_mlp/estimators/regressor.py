@@ -19,7 +19,7 @@ from gpu_mlp.config import Loss
 from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
-from gpu_mlp.estimators.inputs import checked_pair
+from gpu_mlp.estimators.inputs import checked_pair, on_host
 
 __all__ = ["MLPRegressor"]
 
@@ -102,6 +102,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """One epoch over X (N, D) and y (N,) or (N, O), from where the last call ended."""
         return self._fit(X, y, sample_weight, incremental=True)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """R^2 of the predictions for X (N, D)."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
 
     def _checked(self, x: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Any]:
         x, y = checked_pair(self, x, y, reset=reset, numeric=True)

@@ -107,10 +107,10 @@ REFUSALS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "an item of callbacks is <class 'gpu_m...cks.Callback'>, but must be a gpu_mlp.Callback",
     ),
     (
-        "too many activations",
-        lambda: classifier(activation=["relu", "tanh"], hidden_layer_sizes=(5, 4, 3)).fit(X, Y),
+        "too few activations",
+        lambda: classifier(activation=["relu"], hidden_layer_sizes=(5, 4, 3)).fit(X, Y),
         ConfigError,
-        "activation names 2 layers, but there are 3 hidden layers, of widths (5, 4, 3); give one name, or one for each",
+        "activation names 1 layers, but there are 3 hidden layers, of widths (5, 4, 3); give one name, or one for each",
     ),
     (
         "an unknown activation of one layer",
