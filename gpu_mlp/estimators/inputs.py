@@ -54,7 +54,7 @@ def on_host(values: Any) -> Any:
 
 
 def checked_pair(estimator: Any, x: Any, y: Any, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
-    """X as an array or sparse matrix of float32 or float64, and y, both as scikit-learn's own estimators take them."""
+    """X as an array or sparse matrix, on the host of float32 or float64, and y, both as scikit-learn's own estimators take them."""
     of_y = {"multi_output": True, "y_numeric": numeric}
     y, ops = on_host(y), _ops_of_features(estimator, x)
     if ops is None:
@@ -88,19 +88,17 @@ def _ops_of_features(estimator: Any, x: Any) -> Ops | None:
 
 
 def _checked_on_device(estimator: Any, ops: Ops, given: Any) -> Array:
-    """X (N, D) as float32 or float64 on the device, with scikit-learn's refusals of what it is not."""
+    """X (N, D) on the device, whose network converts it, with scikit-learn's refusals of what it is not."""
     x: Any = ops.as_array(given)
     if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
         validate_data(estimator, ops.to_host(x), dtype=FLOATS, reset=False)
-    if x.dtype not in FLOATS:
-        x = x.astype(FLOATS[0])
     size = max(ELEMENTS_AT_ONCE // x.shape[1], 1)
     blocks = [x[start : start + size] for start in range(0, len(x), size)]
     xp = ops.xp
     if not all(bool(xp.isfinite(block).all()) for block in blocks):
         found = np.nan if any(bool(xp.isnan(block).any()) for block in blocks) else np.inf
-        name = type(estimator).__name__
-        assert_all_finite(np.array([found], x.dtype), estimator_name=name, input_name="X")
+        dtype = x.dtype if x.dtype in FLOATS else FLOATS[0]
+        assert_all_finite(np.array([found], dtype), estimator_name=type(estimator).__name__, input_name="X")
     return x  # type: ignore[no-any-return]
 
 

@@ -145,6 +145,7 @@ BAD: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
     "NaN": lambda make, on: make().fit(on(bad(np.nan)), TARGETS["regression"]),
     "infinity": lambda make, on: make().fit(on(bad(-np.inf)), TARGETS["regression"]),
     "infinity in float32": lambda make, on: make().fit(on(bad(np.inf).astype(np.float32)), TARGETS["regression"]),
+    "infinity in float16": lambda make, on: make().fit(on(bad(np.inf).astype(np.float16)), TARGETS["regression"]),
     "NaN to predict": lambda make, on: make().fit(on(X), TARGETS["regression"]).predict(on(bad(np.nan))),
     "NaN in y": lambda make, on: make().fit(on(X), on(bad(np.nan)[:, 3])),
     "other rows of y": lambda make, on: make().fit(on(X), on(TARGETS["regression"][1:])),
