@@ -39,6 +39,7 @@ SPARSE_ROWS_AT_ONCE = 8192
 ELEMENTS_AT_ONCE = 1 << 24
 FORMATS = ("csr", "csc")
 FLOATS = (np.float64, np.float32)
+FLOAT32_NAMES = {"float32", ">f4", "<f4"}
 
 
 def is_on_a_device(x: Any) -> bool:
@@ -54,12 +55,18 @@ def on_host(values: Any) -> Any:
 
 
 def checked_pair(estimator: Any, x: Any, y: Any, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
-    """X as an array or sparse matrix, on the host of float32 or float64, and y, both as scikit-learn's own estimators take them."""
+    """X as an array or a sparse matrix, and y on the host, both as scikit-learn's own estimators take them."""
     of_y = {"multi_output": True, "y_numeric": numeric}
     y, ops = on_host(y), _ops_of_features(estimator, x)
     if ops is None:
         features, targets = validate_data(
-            estimator, on_host(x), y, accept_sparse=list(FORMATS), dtype=FLOATS, reset=reset, **of_y
+            estimator,
+            on_host(x),
+            y,
+            accept_sparse=list(FORMATS),
+            dtype=_float_types(x),
+            reset=reset,
+            **of_y,
         )
         return features, targets
     x = _checked_on_device(estimator, ops, x)
@@ -73,10 +80,19 @@ def checked_features(estimator: Any, x: Any) -> Any:
     """X alone. Raises ValueError for another number of features than was fitted, and for what is no number."""
     ops = _ops_of_features(estimator, x)
     if ops is None:
-        return validate_data(estimator, on_host(x), accept_sparse=list(FORMATS), dtype=FLOATS, reset=False)
+        return validate_data(
+            estimator, on_host(x), accept_sparse=list(FORMATS), dtype=_float_types(x), reset=False
+        )
     x = _checked_on_device(estimator, ops, x)
     validate_data(estimator, x, skip_check_array=True, reset=False)  # its number and names of features
     return x
+
+
+def _float_types(x: Any) -> Any:
+    """The types that X may keep: float32 stays where scikit-learn would not know it, as of PyTorch and polars."""
+    types = list(x.dtypes) if hasattr(x, "dtypes") else [getattr(x, "dtype", None)]
+    names = {str(each).removeprefix("torch.").lower() for each in types}
+    return np.float32 if names <= FLOAT32_NAMES else FLOATS
 
 
 def _ops_of_features(estimator: Any, x: Any) -> Ops | None:
