@@ -15,12 +15,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
-from gpu_mlp.estimators.inputs import check_same_sizes, checked_features, dense, on_host, row_blocks
+from gpu_mlp.estimators.inputs import check_same_sizes, checked_features, on_host
 from gpu_mlp.estimators.session import Session, initial_parameters
 from gpu_mlp.learning.callbacks import Callback, History
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.tables import Table, given_table
-from gpu_mlp.network.network import ROWS_AT_ONCE
 
 __all__ = ["BaseMLP"]
 
@@ -55,9 +54,9 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     precision: str | None
     n_features_in_: int
     coefs_: list[NDArray[Any]]
-    _trained_on: str
     intercepts_: list[NDArray[Any]]
     _session: Session
+    _trained_on: str  # the device of the last fit
 
     def _keep(self, given: dict[str, Any]) -> None:
         """Every parameter of the constructor as an attribute of its name."""
@@ -204,7 +203,7 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """Rows as the package's steps read them."""
         network = self._session.network
         targets = self._targets(y, network.dtype)
-        return given_table(network, loss, "training data", dense(x), targets, sample_weight)
+        return given_table(network, loss, "training data", x, targets, sample_weight)
 
     # ---- using
 
@@ -212,8 +211,7 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """f_K (N, O), on the host."""
         network = self._fitted().network
         precision = self.precision or "auto"
-        parts = [network.ops.to_host(network(block, precision=precision)) for block in row_blocks(x)]
-        return np.concatenate(parts) if len(parts) > 1 else np.asarray(parts[0])
+        return np.asarray(network.ops.to_host(network(x, precision=precision)))
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The class or value of every row of X (N, D)."""
@@ -225,11 +223,9 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         check_is_fitted(self)
         x = checked_features(self, X)
         network = self._fitted().network
-        blocks = (
-            block[start : start + ROWS_AT_ONCE]
-            for block in row_blocks(x)
-            for start in range(0, block.shape[0], ROWS_AT_ONCE)
-        )
+        inputs = network.as_inputs(x)
+        size = network.rows_at_once
+        blocks = (inputs[start : start + size] for start in range(0, len(inputs), size))
         return np.concatenate([network.ops.to_host(network.forward(block).h[-1]) for block in blocks])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:

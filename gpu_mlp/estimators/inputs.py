@@ -6,7 +6,7 @@ Targets and weights are checked, encoded and split on the host, wherever they we
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,9 @@ __all__ = [
     "checked_pair",
     "dense",
     "on_host",
-    "row_blocks",
     "rows_at",
 ]
 
-# Of a sparse matrix that are made dense at once.
-SPARSE_ROWS_AT_ONCE = 8192
 # What is checked on a device at once.
 ELEMENTS_AT_ONCE = 1 << 24
 FORMATS = ("csr", "csc")
@@ -142,13 +139,3 @@ def check_same_sizes(name: str, coefs: Sequence[Any], sizes: Sequence[int]) -> N
 def dense(x: Any) -> Any:
     """A sparse matrix as an array, anything else as it is."""
     return x.toarray() if scipy.sparse.issparse(x) else x
-
-
-def row_blocks(x: Any) -> Iterator[Any]:
-    """A sparse matrix a block of dense rows at a time, anything else at once."""
-    if not scipy.sparse.issparse(x):
-        yield x
-        return
-    x = x.tocsr()
-    for start in range(0, x.shape[0], SPARSE_ROWS_AT_ONCE):
-        yield x[start : start + SPARSE_ROWS_AT_ONCE].toarray()

@@ -7,7 +7,6 @@ import numpy as np
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.steps.batch import Batch
-from gpu_mlp.learning.steps.blas_threads import spread_products
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.tables import Table
 from gpu_mlp.network.factors import Factors
@@ -47,7 +46,7 @@ class Objective:
         network, step, gradients = self._network, self._step, self._gradients.flat
         ops, parameters = network.ops, network.parameters
         parameters.flat[...] = ops.to_device(flat.astype(network.dtype))
-        with np.errstate(over="ignore", invalid="ignore"), spread_products:
+        with np.errstate(over="ignore", invalid="ignore"), step.products:
             step.compute_gradients(self._x, self._y, self._share, 0)
             if self._loss.reported != 1.0:
                 ops.xp.multiply(step.loss, self._loss.reported, out=step.loss)

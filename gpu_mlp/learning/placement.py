@@ -9,16 +9,18 @@ import numpy as np
 from gpu_mlp.config import Loss
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.learning.tables import Table, check_values
-from gpu_mlp.network.network import ROWS_AT_ONCE, Network
+from gpu_mlp.network.network import Network
 
 __all__ = ["place_table"]
 
 logger = logging.getLogger("gpu_mlp")
 
 # What a table leaves free for all that is allocated after it, such as workspaces and what callbacks keep: a tenth of
-# what is free, at least 256 MiB, and besides the outputs and hidden units of `ROWS_AT_ONCE` rows.
+# what is free, at least 256 MiB, and besides the outputs and hidden units of `Network.rows_at_once` rows.
 RESERVED_SHARE = 0.1
 RESERVED_BYTES = 2**28
+# Up to here a sparse table is made dense on the CPU, where its rows are gathered faster.
+LARGEST_DENSE_BYTES = 2**28
 
 
 def place_table(
@@ -55,7 +57,7 @@ def _is_streamed(network: Network, table: Table, stream: str, more_bytes: int) -
     needed = sum(column.missing_bytes(ops) for column in table.columns) + more_bytes
     free = ops.free_memory()
     if free is None:
-        return False
+        return _is_large_sparse(table) and stream != "never"
     if stream == "never":
         if needed > free:
             raise DeviceError(
@@ -73,11 +75,19 @@ def _is_streamed(network: Network, table: Table, stream: str, more_bytes: int) -
     return True
 
 
+def _is_large_sparse(table: Table) -> bool:
+    """Whether the table with its zeros would be large, where nothing says how much memory there is."""
+    large = table.x.is_sparse and table.x.nbytes > LARGEST_DENSE_BYTES
+    if large:
+        logger.info("the %s is streamed: with its zeros it has %s", table.what, _size(table.nbytes))
+    return large
+
+
 def _forward_bytes(network: Network) -> int:
     """About what `Network.output_blocks` allocates."""
     widths = network.layer_sizes
     itemsize = network.parameters.flat.itemsize
-    return ROWS_AT_ONCE * (2 * sum(widths) + 2 * max(widths)) * itemsize
+    return network.rows_at_once * (2 * sum(widths) + 2 * max(widths)) * itemsize
 
 
 def _size(count: int) -> str:

@@ -27,6 +27,7 @@ from gpu_mlp.backends.numpy_backend import gather_rows
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.steps.cuda_graph import STEPS_A_LAUNCH
 from gpu_mlp.learning.tables import Table
+from gpu_mlp.network.sparse_rows import SparseRows
 
 __all__ = ["TableStream"]
 
@@ -113,8 +114,11 @@ def _steps_a_chunk(step_bytes: int) -> int:
     return steps - steps % STEPS_A_LAUNCH if steps > STEPS_A_LAUNCH else steps
 
 
-def _gather(rows: Array, index: Array, out: Array) -> None:
+def _gather(rows: Array | SparseRows, index: Array, out: Array) -> None:
     """out_b = rows[index_b] in out's type: rows (N, D) or (N,) of any layout and type, index (B,)."""
+    if isinstance(rows, SparseRows):
+        rows.gather(index, out)
+        return
     flags = rows.flags
     if rows.dtype == out.dtype and flags.c_contiguous and flags.aligned:
         gather_rows(rows, index, out)

@@ -18,6 +18,7 @@ from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.network.losses import as_targets, as_weights, check_targets, target_type
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.placing import to_type
+from gpu_mlp.network.sparse_rows import SparseRows
 
 __all__ = ["Column", "Table", "check_values", "given_table"]
 
@@ -33,8 +34,13 @@ class Column:
     dtype: np.dtype[Any]
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether zeros take no memory where it lies."""
+        return isinstance(self.array, SparseRows)
+
+    @property
     def nbytes(self) -> int:
-        """In that type."""
+        """In that type, with all zeros."""
         return self.array.size * self.dtype.itemsize
 
     def rows(self, ops: Ops, rows: slice) -> Array:
@@ -57,11 +63,12 @@ class Column:
 
     def on_host(self, ops: Ops) -> Column:
         """All rows on the host, as they are where they lie there."""
-        return self if isinstance(self.array, np.ndarray) else replace(self, array=ops.to_host(self.array))
+        there = isinstance(self.array, np.ndarray | SparseRows)
+        return self if there else replace(self, array=ops.to_host(self.array))
 
     def _is_there(self, ops: Ops) -> bool:
         """Whether the array lies in the device's memory, which may be the host's."""
-        return isinstance(self.array, type(ops.to_device(self.array[:0])))
+        return isinstance(self.array, type(ops.xp.empty(0, self.dtype)))
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,9 @@ def train(
 
     Args:
         network: whose parameters are trained.
-        x, y: the table: arrays, memory-mapped ones among them. y holds labels (N,) or targets (N, O). It is moved to
-            the network's device once, or some rows at a time where it does not fit; see `TrainingConfig.stream`.
+        x, y: the table: arrays, memory-mapped ones among them; x may be a sparse matrix. y holds labels (N,) or
+            targets (N, O). It is moved to the network's device once, or some rows at a time where it does not fit;
+            see `TrainingConfig.stream`.
         config: how; the defaults of `TrainingConfig` where None.
         validation: (x, y) that are evaluated after every epoch.
         sample_weight: (N,) weights of the rows in the mean loss.

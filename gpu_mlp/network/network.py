@@ -14,10 +14,12 @@ from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import Trace, allocate_trace, forward
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer, ParameterLayout, initialize
 from gpu_mlp.network.placing import to_type
+from gpu_mlp.network.sparse_rows import SparseRows, is_sparse
 
 __all__ = ["Network"]
 
 ROWS_AT_ONCE = 8192
+ELEMENTS_AT_ONCE = 1 << 24  # so fewer rows where a layer is wider than 2048
 
 
 class Network:
@@ -130,16 +132,26 @@ class Network:
         self.weights = weights
         self.biases = biases
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows of a table are computed at once: 8192, or fewer where a layer is very wide."""
+        return max(min(ROWS_AT_ONCE, ELEMENTS_AT_ONCE // max(self.layer_sizes)), 1)
+
     def as_inputs(self, x: Any) -> Array:
-        """`x` as an array (B, D_0) of numbers where it lies. Raises ShapeError where it is none."""
-        array = self.ops.as_array(x)
+        """`x` as an array (B, D_0) of numbers where it lies; a sparse matrix is read some rows at a time.
+
+        Raises ShapeError where it is none.
+        """
+        array: Any = (
+            x if isinstance(x, SparseRows) else SparseRows(x) if is_sparse(x) else self.ops.as_array(x)
+        )
         if array.ndim != 2 or array.shape[1] != self.layer_sizes[0]:
             raise ShapeError(
                 f"the input has shape {array.shape}, but the network takes (batch, {self.layer_sizes[0]})"
             )
         if array.dtype.kind not in "fiub":
             raise ShapeError(f"the input has type {array.dtype}, but the network takes numbers")
-        return array
+        return array  # type: ignore[no-any-return]
 
     def to_inputs(self, x: Any) -> Array:
         """`x` as a contiguous (B, D_0) array of the network's type on its device, copied only where needed."""
@@ -158,7 +170,7 @@ class Network:
         return trace
 
     def __call__(self, x: Any, *, precision: str = "auto") -> Array:
-        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most 8192 rows at a time.
+        """The output f_K (B, D_{K+1}) of a batch of any size, computed at most `rows_at_once` rows at a time.
 
         Of a batch on the host no more than that is on the device at once. precision: of the products, as in
         `TrainingConfig`; "auto" is the network's own type.
@@ -175,8 +187,8 @@ class Network:
         factors = Factors(self.ops, self.parameters, precision)
         factors.refresh()
         trace = None
-        for start in range(0, len(inputs), ROWS_AT_ONCE):
-            block = self.to_inputs(inputs[start : start + ROWS_AT_ONCE])
+        for start in range(0, len(inputs), self.rows_at_once):
+            block = self.to_inputs(inputs[start : start + self.rows_at_once])
             if trace is None or len(trace.output) != len(block):
                 trace = allocate_trace(
                     factors.ops, self.layer_sizes, len(block), self.dtype, shared=self.activations

@@ -1,78 +1,141 @@
-"""How many threads BLAS gives a product on the CPU: all it has, or one where a step brings threads of its own.
+"""How many threads BLAS gives a product on the CPU: all it has, or one where they cost more than they bring.
 
 BLAS has one number of threads for the whole process, and the last bits of a product depend on it. So where several
-Python threads train, those whose products BLAS spreads run together, and one that limits it runs alone.
+Python threads train, those whose products BLAS spreads run together, those with one thread run together, and the two
+kinds take turns.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
-from threading import Condition, Lock
+from threading import Condition, Lock, local
 from typing import Any
 
-__all__ = ["blas_threads", "one_blas_thread", "spread_products"]
+__all__ = ["blas_threads", "limit_own_thread", "one_blas_thread", "products_of", "spread_products"]
+
+# Multiplications: a product of fewer is not spread by OpenBLAS, and a step of more gains by spreading (measured with
+# two threads; between the two, waking the threads takes longer than they save).
+FEWEST_OF_PRODUCT = 1 << 18
+FEWEST_OF_STEP = 1 << 23
 
 
 @cache
-def _blas() -> Any:
+def _libraries() -> list[Any]:
     """The loaded BLAS libraries, whose threads can be counted and set."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas")
+    controllers: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return controllers
 
 
-class _Guard:
-    """Who computes now: any number of users of `spread_products`, or one of `one_blas_thread`."""
+def _counts_by_python_thread(library: Any) -> bool:
+    """Whether every Python thread has a number of its own: an OpenBLAS on OpenMP."""
+    return getattr(library, "threading_layer", "") == "openmp"
+
+
+def _set_threads(library: Any, threads: int) -> None:
+    """threadpoolctl lets only one Python thread set what holds for all, from 3.8 on, until that gives it up."""
+    library.set_num_threads(threads)
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread()
+
+
+def limit_own_thread() -> None:
+    """For good, in a Python thread that computes nothing but parts of a step."""
+    for library in filter(_counts_by_python_thread, _libraries()):
+        _set_threads(library, 1)
+
+
+class _Turns:
+    """Who computes now: any number of Python threads of one kind, whose products are all spread or all are not."""
 
     def __init__(self) -> None:
-        self.turn = Lock()  # held by a limit, and for a moment by whoever begins to spread products
+        self.mine = local()  # how many contexts the Python thread is in, and the threads of libraries before
+        self.turn = Lock()  # held by whoever begins: for a moment, or until the other kind has ended
         self.ended = Condition()
-        self.spreading = 0
+        self.computing, self.is_limited = 0, False
+        self.limited: dict[Any, int] = {}  # the threads that a library had, while each has one for all
+
+    def begin(self, limit: bool) -> None:
+        """Once nobody of the other kind computes."""
+        with self.turn, self.ended:
+            while self.computing > 0 and limit != self.is_limited:
+                self.ended.wait()
+            self.is_limited = limit
+            self.mine.limited = {}
+            for library in _libraries() if limit else ():
+                limited = self.mine.limited if _counts_by_python_thread(library) else self.limited
+                if library not in limited:
+                    limited[library] = library.num_threads
+                    _set_threads(library, 1)
+            self.computing += 1
+
+    def end(self) -> None:
+        """The last one leaves the libraries as they were."""
+        with self.ended:
+            self.computing -= 1
+            if self.is_limited:
+                _restore(self.mine.limited)
+            if self.computing == 0:
+                _restore(self.limited)
+                self.ended.notify()
 
 
-_guard = _Guard()
+def _restore(limited: dict[Any, int]) -> None:
+    """Give every library the threads it had."""
+    for library, threads in limited.items():
+        _set_threads(library, threads)
+    limited.clear()
 
 
-class _SpreadProducts:
-    """A context, and one object for all of them: every step enters it."""
+_turns = _Turns()
+
+
+class _Turn:
+    """A context, and one object for all who enter it. Within a context another one changes nothing."""
+
+    def __init__(self, *, limited: bool) -> None:
+        self._limited = limited
 
     def __enter__(self) -> None:
-        with _guard.turn, _guard.ended:
-            _guard.spreading += 1
+        mine = _turns.mine
+        depth: int = getattr(mine, "depth", 0)
+        if depth == 0:
+            _turns.begin(self._limited)
+        mine.depth = depth + 1
 
     def __exit__(self, *exception: object) -> None:
-        with _guard.ended:
-            _guard.spreading -= 1
-            _guard.ended.notify()
+        mine = _turns.mine
+        depth: int = getattr(mine, "depth", 0)  # 0 in a process that was forked within the context
+        if depth == 1:
+            _turns.end()
+        mine.depth = max(depth - 1, 0)
 
 
-# Products in this context have all threads of BLAS. Its Python thread must not ask for `one_blas_thread` meanwhile.
-spread_products = _SpreadProducts()
+# Products in this context have all threads of BLAS.
+spread_products = _Turn(limited=False)
+# Products of all Python threads have one thread of BLAS; afterwards it has as many as before.
+one_blas_thread = _Turn(limited=True)
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Products of all Python threads have one BLAS thread; afterwards BLAS has as many as before."""
-    with _guard.turn:
-        with _guard.ended:
-            _guard.ended.wait_for(lambda: _guard.spreading == 0)
-        with _blas().limit(limits=1):
-            yield
+def products_of(largest: int, step: int) -> AbstractContextManager[None]:
+    """The faster context of a step by its multiplications: those of its largest product, and all together."""
+    return one_blas_thread if largest > FEWEST_OF_PRODUCT and step <= FEWEST_OF_STEP else spread_products
 
 
 def blas_threads() -> int:
     """How many threads NumPy's products use outside `one_blas_thread`; 1 where that cannot be told."""
     with spread_products:
-        return max((info["num_threads"] for info in _blas().info()), default=1)
+        return max((library.num_threads for library in _libraries()), default=1)
 
 
 def _begin_anew() -> None:
-    """In a forked process, where other Python threads that held the guard are gone."""
-    global _guard
-    _guard = _Guard()
+    """In a forked process, where other Python threads that had their turn are gone."""
+    global _turns
+    _restore(_turns.limited)
+    _turns = _Turns()
 
 
 if hasattr(os, "register_at_fork"):

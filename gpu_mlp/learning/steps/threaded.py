@@ -22,7 +22,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
-from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread
+from gpu_mlp.learning.steps.blas_threads import blas_threads, limit_own_thread, one_blas_thread
 from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, Finish, LayerwiseStep
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
@@ -49,7 +49,7 @@ def threads_for(network: Network, rows: int) -> int:
 
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="gpu_mlp")
+    return ThreadPoolExecutor(workers, thread_name_prefix="gpu_mlp", initializer=limit_own_thread)
 
 
 # A forked process has the pool but not its threads.
@@ -77,6 +77,7 @@ class ThreadedStep:
         seed: int,
     ) -> None:
         self.network = network
+        self.products = one_blas_thread
         self.loss: Array = network.ops.xp.zeros((), network.dtype)
         self._gradients = gradients
         edges = _edges(rows, threads, ROWS_MULTIPLE)
@@ -114,7 +115,7 @@ class ThreadedStep:
             self._add_parts(start, stop)
             update(start, stop)
 
-        with one_blas_thread():
+        with self.products:
             _together(compute, list(zip(self.parts, self._rows, strict=True)))
             self.loss[...] = sum(part.loss for part in self.parts)
             if finish is not None:

@@ -23,6 +23,8 @@ from gpu_mlp.network.parameters import ParameterBuffer
 __all__ = ["TrainingStep"]
 
 
+# Steps between which other Python threads may have their turn at BLAS.
+STEPS_A_TURN = 16
 # What a batch of one size has: its rows, and the step that fits the machine and the size.
 Room: TypeAlias = tuple[Batch, LayerwiseStep | ThreadedStep | GraphStep]
 
@@ -146,9 +148,11 @@ class TrainingStep:
                 room.run_steps(table, index, rates, values, self.optimizer, finish, tell)
                 self.learning_rate = rates[-1]
                 continue
-            for i, self.learning_rate in enumerate(rates):
-                self.run_rows(*table, index[i * size : (i + 1) * size], values[i, ...])
-                after(first + i + 1)
+            for at in range(0, len(rates), STEPS_A_TURN):
+                with room.products:
+                    for i, self.learning_rate in enumerate(rates[at : at + STEPS_A_TURN], at):
+                        self.run_rows(*table, index[i * size : (i + 1) * size], values[i, ...])
+                        after(first + i + 1)
 
     def room_for(self, rows: int) -> Room:
         """The memory and the step of a batch of `rows` rows, made when first needed."""

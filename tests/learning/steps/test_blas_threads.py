@@ -6,12 +6,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
+import numpy as np
+import pytest
 from threadpoolctl import threadpool_limits
 
 from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread, spread_products
+from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import threads_for
+from gpu_mlp.learning.steps.training_step import TrainingStep
 from gpu_mlp.network.network import Network
 
 TRAINING = """
@@ -58,7 +65,7 @@ def in_thread(work: Callable[[], None]) -> threading.Thread:
 
 def test_the_threads_of_blas_are_counted_apart_from_the_limit_of_a_step() -> None:
     before, counted = blas_threads(), []
-    with one_blas_thread():
+    with one_blas_thread:
         thread = in_thread(lambda: counted.append(blas_threads()))
         thread.join(0.05)
         assert counted == []  # it waits
@@ -66,37 +73,124 @@ def test_the_threads_of_blas_are_counted_apart_from_the_limit_of_a_step() -> Non
     assert counted == [before]
 
 
-def test_limits_take_turns_and_wait_for_products_that_are_spread() -> None:
+def test_spread_and_limited_products_take_turns() -> None:
+    """Those of one kind run together, whoever of them is first and last."""
     inside: list[str] = []
-    most = {"limited": 0, "both": 0}
+    lock = threading.Lock()
+    most = {"limited": 0, "spread": 0, "both": 0}
+    threads_of_limited: set[int] = set()
 
-    def limited() -> None:
+    def compute(kind: str, context: AbstractContextManager[None]) -> None:
         for _ in range(50):
-            with one_blas_thread():
-                inside.append("limited")
-                look()
-                inside.remove("limited")
-
-    def spread() -> None:
-        for _ in range(50):
-            with spread_products:
-                inside.append("spread")
-                look()
-                inside.remove("spread")
+            with context:
+                with lock:
+                    inside.append(kind)
+                time.sleep(1e-4)
+                with lock:
+                    look()
+                    if kind == "limited":
+                        threads_of_limited.add(blas_threads())
+                    inside.remove(kind)
 
     def look() -> None:
-        now = inside.copy()
-        most["limited"] = max(most["limited"], now.count("limited"))
-        most["both"] = max(most["both"], min(now.count("limited"), now.count("spread")))
+        limited, spread = inside.count("limited"), inside.count("spread")
+        most["limited"] = max(most["limited"], limited)
+        most["spread"] = max(most["spread"], spread)
+        most["both"] = max(most["both"], min(limited, spread))
 
     before = blas_threads()
-    threads = [in_thread(work) for work in (limited, limited, spread, spread)]
+    kinds = (("limited", one_blas_thread), ("spread", spread_products)) * 3
+    threads = [in_thread(partial(compute, *kind)) for kind in kinds]
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
-    assert most["limited"] == 1
-    assert most["both"] == 0
+    assert (most["both"], threads_of_limited) == (0, {1})
+    assert min(most["limited"], most["spread"]) > 1
     assert blas_threads() == before
+
+
+def test_the_last_to_end_restores_what_another_thread_limited() -> None:
+    """threadpoolctl 3.8 lets no other Python thread set the number, unless the first has given that up."""
+    before, entered, leave = blas_threads(), threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with one_blas_thread:
+            entered.set()
+            leave.wait(10)
+
+    first = in_thread(stay)
+    entered.wait(10)
+    with one_blas_thread:
+        leave.set()
+        first.join(10)
+        assert blas_threads() == 1
+    assert blas_threads() == before
+
+
+def test_within_a_context_another_one_changes_nothing() -> None:
+    """So whoever trains in a callback of a training neither waits for it nor changes its bits."""
+    before = blas_threads()
+    with one_blas_thread:
+        with spread_products, one_blas_thread:
+            assert blas_threads() == 1
+        assert blas_threads() == 1
+    with spread_products, one_blas_thread:
+        assert blas_threads() == before
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "expected"),
+    [
+        ((2, 4, 3, 2), 10, spread_products),  # BLAS spreads none of its products
+        ((20, 64, 64, 2), 64, spread_products),  # as many as BLAS just does not spread
+        ((20, 64, 64, 2), 200, one_blas_thread),
+        ((784, 512, 512, 10), 100, spread_products),
+    ],
+)
+def test_a_small_step_has_one_thread(sizes: tuple[int, ...], rows: int, expected: object) -> None:
+    step = TrainingStep(Network(sizes, device="cpu"), loss="squared_error", batch_size=rows)
+    room = step.room_for(rows)[1]
+    assert isinstance(room, LayerwiseStep)
+    assert room.products is expected
+
+
+def test_an_epoch_has_the_bits_of_its_steps_one_by_one() -> None:
+    """Whoever holds the turn, and for how long."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4100, 20)).astype(np.float32), rng.integers(0, 2, 4100)
+    table, order = (x, y, None), np.arange(4100)
+    networks = [Network((20, 64, 64, 2), seed=1, device="cpu") for _ in range(2)]
+    epoch, single = (
+        TrainingStep(network, loss="softmax_cross_entropy", batch_size=200) for network in networks
+    )
+    losses, told = np.empty(21, np.float32), []
+    epoch.run_steps(table, order, [1e-3] * 21, losses, told.append)
+    for at in range(21):
+        loss = single(x[at * 200 : (at + 1) * 200], y[at * 200 : (at + 1) * 200])
+        assert float(loss) == losses[at]
+    assert networks[0].parameters.flat.tobytes() == networks[1].parameters.flat.tobytes()
+    assert told == list(range(1, 22))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_forked_within_a_limit_has_all_threads_again() -> None:
+    """In a fresh process, since forking the tests' own is not safe."""
+    code = """
+import os
+import numpy as np  # whose BLAS is meant
+from gpu_mlp.learning.steps.blas_threads import blas_threads, one_blas_thread, spread_products
+with one_blas_thread:
+    child = os.fork()
+    inside = blas_threads()
+if child == 0:
+    with spread_products:
+        os._exit(10 * inside + blas_threads())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), inside, blas_threads())
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["22", "1", "2"], done.stderr
 
 
 def test_a_limit_around_the_training_is_honoured() -> None:
@@ -104,6 +198,6 @@ def test_a_limit_around_the_training_is_honoured() -> None:
     with threadpool_limits(1):
         assert blas_threads() == 1
         assert threads_for(network, 2048) == 1
-        with one_blas_thread():
+        with one_blas_thread:
             pass
         assert blas_threads() == 1
