@@ -12,14 +12,8 @@ import polars as pl
 import pytest
 import scipy.sparse
 import torch
-from sklearn import config_context
 from sklearn.base import clone
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
-from sklearn.inspection import permutation_importance
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import gpu_mlp
 from gpu_mlp.backends.base import ACTIVATION_NAMES, Ops
@@ -205,42 +199,6 @@ def test_a_fitted_estimator_is_kept_without_its_device() -> None:
     for each in copies:
         np.testing.assert_array_equal(each.coefs_[0], estimator.coefs_[0])
     assert not hasattr(clone(estimator), "coefs_")
-
-
-def test_scikit_learns_tools_take_it() -> None:
-    pipeline = make_pipeline(StandardScaler(), classifier(max_iter=10))
-    assert cross_val_score(pipeline, X, Y, cv=3).mean() > 0.6
-    grid = GridSearchCV(classifier(max_iter=10), {"alpha": [1e-4, 1.0]}, cv=2, n_jobs=2).fit(X, Y)
-    assert grid.best_params_["alpha"] in (1e-4, 1.0)
-    calibrated = CalibratedClassifierCV(classifier(max_iter=10), cv=2).fit(X, Y)
-    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
-    assert permutation_importance(pipeline.fit(X, Y), X, Y, n_repeats=2).importances_mean.shape == (4,)
-    assert "MLPClassifier" in pipeline._repr_html_()
-    with config_context(enable_metadata_routing=True):
-        scaler = StandardScaler().set_fit_request(sample_weight=False)
-        routed = make_pipeline(scaler, classifier().set_fit_request(sample_weight=True))
-        weighted = routed.fit(X, Y, sample_weight=np.arange(150.0))[-1]
-    direct = classifier().fit(StandardScaler().fit_transform(X), Y, sample_weight=np.arange(150.0))
-    np.testing.assert_array_equal(weighted.coefs_[0], direct.coefs_[0])
-
-
-def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match="solver 'lbfgs' takes the whole table at once and cannot use dropout"
-    ):
-        classifier(solver="lbfgs", dropout=0.2).fit(X, Y)
-    with pytest.raises(ConfigError, match=r"an item of callbacks is 1, but must be a gpu_mlp\.Callback"):
-        classifier(callbacks=[1]).fit(X, Y)
-    with pytest.raises(ValueError, match="The 'precision' parameter of MLPClassifier must be"):
-        classifier(precision="half").fit(X, Y)
-    with pytest.raises(
-        ConfigError, match="precision 'bf16' rounds float32, but the network has dtype float64"
-    ):
-        classifier(precision="bf16").fit(X, Y)
-    with pytest.raises(
-        ValueError, match="X has 3 features, but MLPClassifier is expecting 4 features as input"
-    ):
-        classifier().fit(X, Y).predict(X[:, :3])
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
