@@ -36,11 +36,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of the products: None for the type of X, or tf32, bf16, fp16.
         dropout: share of hidden units dropped in each step.
-        class_weight: "balanced", or a weight for each class, by which its rows' sample weights are multiplied.
+        class_weight: "balanced" (not in `partial_fit`), or a weight for each class, by which its rows' sample weights are
+            multiplied; of several labels one such for each.
         label_smoothing: how much of every target is spread over all classes.
         activation: any of the package, and one for each hidden layer where a sequence is given.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion with torch.optim's formulas, instead
-            of `solver`'s.
+            of `solver`'s; of `learning_rate_init`, `momentum`, `beta_1`, `beta_2` and `epsilon`.
         schedule: constant, step, exponential, cosine, one_cycle or plateau: what the learning rate is multiplied with.
         clip_norm: largest norm of all gradients together.
         callbacks: `gpu_mlp.Callback`s, told of every epoch.

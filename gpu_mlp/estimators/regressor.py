@@ -38,7 +38,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         huber_delta, quantile: of these losses.
         activation: any of the package, and one for each hidden layer where a sequence is given.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion with torch.optim's formulas, instead
-            of `solver`'s.
+            of `solver`'s; of `learning_rate_init`, `momentum`, `beta_1`, `beta_2` and `epsilon`.
         schedule: constant, step, exponential, cosine, one_cycle or plateau: what the learning rate is multiplied with.
         clip_norm: largest norm of all gradients together.
         callbacks: `gpu_mlp.Callback`s, told of every epoch.
