@@ -12,14 +12,14 @@ from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpu_mlp.config import Loss
-from gpu_mlp.errors import DataError, ShapeError
+from gpu_mlp.errors import ConfigError, DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
 from gpu_mlp.estimators.inputs import checked_features, checked_pair, on_host
@@ -36,8 +36,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of the products: None for the type of X, or tf32, bf16, fp16.
         dropout: share of hidden units dropped in each step.
-        class_weight: "balanced" (not in `partial_fit`), or a weight for each class, by which its rows' sample weights are
-            multiplied; of several labels one such for each.
+        class_weight: "balanced" (by `fit` alone), or a weight for each class, by which its rows' sample weights are
+            multiplied; of several labels a list of such.
         label_smoothing: how much of every target is spread over all classes.
         activation: any of the package, and one for each hidden layer where a sequence is given.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion with torch.optim's formulas, instead
@@ -103,6 +103,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:  # noqa: N803
         """One epoch over X (N, D) and y, from where the last call ended; the first call is told all `classes`."""
+        if isinstance(self.class_weight, str):
+            raise ConfigError(
+                "class_weight 'balanced' counts all rows, of which partial_fit sees a part; give each class its "
+                "weight, as sklearn.utils.compute_class_weight finds it"
+            )
         y, classes = on_host(y), on_host(classes)
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
@@ -137,7 +142,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _row_weights(self, y: Any, sample_weight: Any) -> Any:
         if self.class_weight is None:
             return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
+        if isinstance(self.class_weight, dict) and self._label_binarizer.y_type_ in ("binary", "multiclass"):
+            # A part of the table need not have every class.
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+            weights = of_classes[np.searchsorted(self.classes_, column_or_1d(y))]
+        else:
+            weights = compute_sample_weight(self.class_weight, y)
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise DataError(
                 f"class_weight is {self.class_weight}, but a weight must be finite and at least 0"

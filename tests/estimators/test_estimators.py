@@ -19,7 +19,6 @@ import gpu_mlp
 from gpu_mlp.backends.base import ACTIVATION_NAMES, Ops
 from gpu_mlp.config import OPTIMIZER_NAMES
 from gpu_mlp.errors import ConfigError, DeviceError
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -107,16 +106,6 @@ def test_coefficients_that_are_assigned_or_edited_are_used() -> None:
     np.testing.assert_allclose(other.predict_proba(X[:1]), 1 / 3)
 
 
-def test_class_weights_are_sample_weights() -> None:
-    weights = {0: 1.0, 1: 3.0, 2: 0.5}
-    weighted = classifier(class_weight=weights).fit(X, Y)
-    by_rows = classifier().fit(X, Y, sample_weight=np.vectorize(weights.get)(Y))
-    np.testing.assert_array_equal(weighted.coefs_[0], by_rows.coefs_[0])
-    assert np.any(weighted.coefs_[0] != classifier().fit(X, Y).coefs_[0])
-    balanced = classifier(class_weight="balanced").fit(X[:120], Y[:120])
-    assert np.any(balanced.coefs_[0] != classifier().fit(X[:120], Y[:120]).coefs_[0])
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -167,26 +156,6 @@ def test_rows_of_ones_own_are_validated_on() -> None:
     assert [epoch.validation_metric for epoch in watched.history_] == watched.validation_scores_
     with pytest.raises(ValueError, match="X_val was given without y_val"):
         classifier().fit(X, Y, X_val=X)
-
-
-class Listener(Callback):
-    """Stops after three epochs."""
-
-    def __init__(self) -> None:
-        self.epochs: list[Epoch] = []
-
-    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
-        self.epochs.append(epoch)
-        if len(self.epochs) == 3:
-            run.stop("enough")
-
-
-def test_callbacks_are_told_and_may_stop(capsys: pytest.CaptureFixture[str]) -> None:
-    listener = Listener()
-    estimator = classifier(callbacks=[listener], progress=True).fit(X, Y)
-    assert [epoch.loss for epoch in listener.epochs] == estimator.loss_curve_ == estimator.history_.losses
-    assert (estimator.n_iter_, estimator.history_.stopped) == (3, "enough")
-    assert "epoch 1/30: loss" in capsys.readouterr().err
 
 
 def test_a_fitted_estimator_is_kept_without_its_device() -> None:

@@ -148,6 +148,15 @@ REFUSALS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "The classes, [0, 1, 2], are not in class_weight",
     ),
     (
+        "balanced weights of a part",
+        lambda: classifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2]),
+        ConfigError,
+        (
+            "class_weight 'balanced' counts all rows, of which partial_fit sees a part; give each class its weight, as "
+            "sklearn.utils.compute_class_weight finds it"
+        ),
+    ),
+    (
         "a negative class weight",
         lambda: classifier(class_weight={0: -1.0}).fit(X, Y),
         DataError,
