@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -68,6 +69,15 @@ def test_a_grid_search(n_jobs: int) -> None:
         scores.append((search.best_params_, search.cv_results_["mean_test_score"]))
     assert scores[0][0] == scores[1][0]
     np.testing.assert_allclose(scores[1][1], scores[0][1])
+
+
+def test_threads_do_not_get_into_each_others_way() -> None:
+    scores = []
+    for n_jobs in (1, 2):
+        with joblib.parallel_config("threading", n_jobs=n_jobs):
+            estimator = scaled(both("MLPClassifier", batch_size=16)[1])
+            scores.append(cross_val_score(estimator, X, LABELS, cv=4, scoring="neg_log_loss"))
+    np.testing.assert_array_equal(scores[0], scores[1])
 
 
 def test_cross_validation() -> None:
