@@ -100,5 +100,7 @@ def test_shares_are_the_weights_over_their_sum(
     total, share = memory(dtype=dtype), memory(batch, dtype=dtype)
     ops.row_shares(ops.to_device(weights), total, share)
     np.testing.assert_allclose(ops.to_host(share), weights / weights.sum(dtype=float), rtol=1e-6)
+    assert float(total) == pytest.approx(weights.sum(dtype=float), rel=1e-6)
     ops.row_shares(ops.to_device(np.zeros(batch, dtype)), total, share)
     assert not np.any(ops.to_host(share))
+    assert float(total) == np.inf

@@ -57,6 +57,24 @@ def test_every_backend_learns_the_cpus_network(ops: Ops, solver: str) -> None:
         np.testing.assert_allclose(fitted[1].predict_proba(X), fitted[0].predict_proba(X), rtol=1e-6)
 
 
+def test_a_batch_without_weight_is_no_step(ops: Ops) -> None:
+    """scikit-learn divides by zero there; the penalty of the coefficients is over the weight, too."""
+    settings: dict[str, Any] = {
+        "solver": "sgd",
+        "momentum": 0.0,
+        "shuffle": False,
+        "batch_size": 10,
+        "max_iter": 3,
+    }
+    settings |= {"alpha": 0.1, "device": ops.device}
+    found = classifier(**settings).fit(X, Y, sample_weight=np.arange(150) >= 20)
+    rest = np.flatnonzero(np.arange(150) >= 20)
+    expected = classifier(**settings).fit(X[rest], Y[rest])
+    for actual, other in zip(found.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_allclose(actual, other, rtol=1e-12)
+    assert found.loss_ == pytest.approx(expected.loss_ * 130 / 150, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     "table",
     [
