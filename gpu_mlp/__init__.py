@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from gpu_mlp import errors
     from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
     from gpu_mlp.estimators import MLPClassifier, MLPRegressor
+    from gpu_mlp.files.checkpoint_file import read_checkpoint
+    from gpu_mlp.files.checkpoints import Checkpoints
     from gpu_mlp.files.model_file import load, save
+    from gpu_mlp.files.run_folder import RunFolder
     from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback, Epoch, History
     from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
+    from gpu_mlp.learning.state import TrainingState
     from gpu_mlp.learning.steps import TrainingStep
     from gpu_mlp.learning.training import train
     from gpu_mlp.model import Model
@@ -35,6 +39,7 @@ _HOMES = {
     "Adam": "gpu_mlp.learning.optimizers",
     "AdamW": "gpu_mlp.learning.optimizers",
     "Callback": "gpu_mlp.learning.callbacks",
+    "Checkpoints": "gpu_mlp.files.checkpoints",
     "Epoch": "gpu_mlp.learning.callbacks",
     "Gradients": "gpu_mlp.network.backward",
     "History": "gpu_mlp.learning.callbacks",
@@ -46,13 +51,16 @@ _HOMES = {
     "Network": "gpu_mlp.network.network",
     "NetworkConfig": "gpu_mlp.config",
     "RMSprop": "gpu_mlp.learning.optimizers",
+    "RunFolder": "gpu_mlp.files.run_folder",
     "SGD": "gpu_mlp.learning.optimizers",
     "Trace": "gpu_mlp.network.forward",
     "TrainingConfig": "gpu_mlp.config",
+    "TrainingState": "gpu_mlp.learning.state",
     "TrainingStep": "gpu_mlp.learning.steps",
     "check_gradients": "gpu_mlp.network.gradient_check",
     "fit_table": "gpu_mlp.fitting",
     "load": "gpu_mlp.files.model_file",
+    "read_checkpoint": "gpu_mlp.files.checkpoint_file",
     "save": "gpu_mlp.files.model_file",
     "train": "gpu_mlp.learning.training",
 }
@@ -64,6 +72,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Callback",
+    "Checkpoints",
     "Epoch",
     "Gradients",
     "History",
@@ -75,14 +84,17 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "RMSprop",
+    "RunFolder",
     "Trace",
     "TrainingConfig",
+    "TrainingState",
     "TrainingStep",
     "check_gradients",
     "errors",
     "fit_table",
     "load",
     "losses",
+    "read_checkpoint",
     "save",
     "train",
 ]

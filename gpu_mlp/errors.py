@@ -17,6 +17,7 @@ __all__ = [
     "ModelFileError",
     "RunFolderError",
     "ShapeError",
+    "WriteError",
     "did_you_mean",
 ]
 
@@ -47,6 +48,10 @@ class ModelFileError(GpuMlpError, ValueError):
 
 class RunFolderError(GpuMlpError, RuntimeError):
     """A run folder cannot be created or written."""
+
+
+class WriteError(RunFolderError):
+    """What a run has learnt cannot be written: there is no room, or no longer the permission."""
 
 
 class DivergenceError(GpuMlpError, ArithmeticError):

@@ -27,6 +27,7 @@ from gpu_mlp.data import Preparation, Split, Table, Target, read_table, require_
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.learning.training import train
 from gpu_mlp.model import CLASSIFICATION_LOSSES, Model, link
 from gpu_mlp.network.network import Network
@@ -86,8 +87,11 @@ class FitPlan:
         """What validation is measured by besides the loss: 'accuracy' or 'RMSE'."""
         return "accuracy" if self.target.task == "classification" else "RMSE"
 
-    def run(self, callbacks: Sequence[Callback] = ()) -> FitResult:
-        """Train, and evaluate the three parts. Raises DivergenceError where the loss stops being finite."""
+    def run(self, callbacks: Sequence[Callback] = (), *, resume: TrainingState | None = None) -> FitResult:
+        """Train, from where `resume` stood, and evaluate the three parts.
+
+        Raises DivergenceError where the loss stops being finite.
+        """
         network = Network.from_config(self.network_config, self.ops.device)
         model = Model(network, self.loss, self.target, self.preparation, self.ignored)
         x, y = self.arrays["train"]
@@ -102,6 +106,7 @@ class FitPlan:
             validation=self.arrays["validation"] if len(self.split.validation) else None,
             callbacks=callbacks,
             metric=self._rmse() if self.target.task == "regression" else None,
+            resume=resume,
         )
         metrics = {
             name: model.evaluate(self.table.select(rows)) if len(rows) else {}

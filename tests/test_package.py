@@ -28,6 +28,7 @@ ROOMS = (
     "data",
     "model",
     "fitting",
+    "resuming",
     "files",
     "estimators",
     "telemetry",
@@ -178,8 +179,8 @@ def test_the_walker_reads_the_whole_package() -> None:
     assert {"errors", "config", "backends", "backends.reference.layers", "learning.steps.layerwise"} <= set(
         modules
     )
-    source = modules["learning.training"].read_text(encoding="utf-8")
-    found = imports_of(source, "learning.training", is_package=False)
+    source = modules["learning.training_run"].read_text(encoding="utf-8")
+    found = imports_of(source, "learning.training_run", is_package=False)
     assert {"backends.base.Array", "config.TrainingConfig", "network.network.Network"} <= found
 
 

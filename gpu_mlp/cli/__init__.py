@@ -20,7 +20,7 @@ from gpu_mlp.cli.predict import predict
 from gpu_mlp.cli.settings import fill_settings
 from gpu_mlp.cli.train import train
 from gpu_mlp.cli.usage import check_whole_numbers, usage_sentence
-from gpu_mlp.errors import DeviceError, DivergenceError, GpuMlpError
+from gpu_mlp.errors import DeviceError, DivergenceError, GpuMlpError, WriteError
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "main"]
 
@@ -35,7 +35,7 @@ Try: gpu-mlp train --demo digits
 """
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 device unavailable, 4 training diverged, "
-    "130 interrupted."
+    "130 interrupted, 143 ended by a request to."
 )
 
 
@@ -108,6 +108,8 @@ def _report(error: GpuMlpError) -> int:
     report_error(str(error))
     if isinstance(error, DeviceError):
         return NO_DEVICE
+    if isinstance(error, WriteError):
+        return FAILED
     return DIVERGED if isinstance(error, DivergenceError) else BAD_INPUT
 
 

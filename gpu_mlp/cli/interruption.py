@@ -1,4 +1,4 @@
-"""What Ctrl-C does to a run: it ends after its epoch, so that what was learnt is saved."""
+"""What Ctrl-C and a request to end do to a run: it ends after its step, so that what was learnt is saved."""
 
 from __future__ import annotations
 
@@ -9,48 +9,72 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, PausableRun, RunView
 
 __all__ = ["Interruption"]
 
+# Only the system's own reactions are replaced.
+REPLACED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
 
 class Interruption(Callback):
-    """Ctrl-C ends the run after its epoch, so that what was learnt is saved; a second one ends it at once."""
+    """SIGINT or SIGTERM ends the run after its step, so that what was learnt is saved; a second one ends it at once.
+
+    `received` is the signal's number, or 0.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.interrupted = False
-        self._told = False
+        self.received = 0
+        self._run: RunView | None = None
+        self._previous: dict[int, Any] = {}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal came."""
+        return self.received != 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell says of a process that a signal ended."""
+        return 128 + self.received if self.received else 0
 
     def __enter__(self) -> Self:
-        self._previous: Any = signal.getsignal(signal.SIGINT)
-        # Only Python's own reaction is replaced, and only the main thread can do it.
-        self._installed = (
-            self._previous is signal.default_int_handler
-            and threading.current_thread() is threading.main_thread()
-        )
-        if self._installed:
-            signal.signal(signal.SIGINT, self._on_interrupt)
+        if threading.current_thread() is threading.main_thread():  # only which can do it
+            for number, reaction in REPLACED.items():
+                if signal.getsignal(number) is reaction:
+                    self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
+        self._restore()
 
-    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self._previous)
+    def _restore(self) -> None:
+        for number, reaction in self._previous.items():
+            signal.signal(number, reaction)
+        self._previous = {}
 
-    def on_progress(self, run: RunView, rows_done: int) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        self._restore()
+        if self._run is not None:
+            self._stop(self._run)
+
+    def on_train_begin(self, run: RunView) -> None:
+        """Know whom to stop."""
+        self._run = run
+        if self.received:
+            self._stop(run)
+
+    def on_pause(self, run: PausableRun) -> None:
         """Say what is going on."""
-        if self.interrupted and not self._told:
-            self._told = True
+        if self.received:
             self.console.print(
-                "interrupted: finishing the epoch to save what was learnt; "
-                "Ctrl-C again stops at once, without saving"
+                "interrupted after a step: saving what was learnt; a second signal stops at once, without saving"
             )
 
-    def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
-        """Stop where Ctrl-C was pressed."""
-        if self.interrupted:
+    def _stop(self, run: RunView) -> None:
+        if isinstance(run, PausableRun):
+            run.stop("interrupted", at_once=True)
+        else:
             run.stop("interrupted")

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from gpu_mlp.data.messages import quoted, shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.model_file import load, write_atomically
+from gpu_mlp.files.atomic_file import write_atomically
+from gpu_mlp.files.model_file import load
 from gpu_mlp.model import Model
 
 __all__ = ["predict"]

@@ -1,4 +1,4 @@
-"""Where `train`'s settings come from: flags, then the --config file, then a demo's own, then the defaults."""
+"""Where `train`'s settings come from: flags, then a file's (--config or --resume), then a demo's own, then defaults."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cyclopts import App, ArgumentCollection, Token
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data.messages import first_line, quoted, shown_path
 from gpu_mlp.errors import ConfigError, did_you_mean
+from gpu_mlp.files.run_folder import CONFIG, check_run_folder
 
 __all__ = ["DEMO_SETTINGS", "fill_settings", "read_config"]
 
@@ -76,14 +77,14 @@ SOURCES = ("table", "demo")
 
 
 def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give every argument that no flag has set the value of the --config file, or of the demo's own settings.
+    """Give every argument that no flag has set the value of a settings file, or of the demo's own settings.
 
     This is a `config` of cyclopts, called after the flags are read and before they are converted.
     """
     flags = {argument.name.lstrip("-").lower(): argument for argument in arguments if argument.name != "*"}
-    chosen = _value(flags["config"].tokens)
+    chosen = _settings_file(flags)
     if chosen is not None:
-        values = read_config(Path(chosen), [name for name in flags if name != "config"])
+        values = read_config(chosen, [name for name in flags if name not in ("config", "resume")])
         if any(flags[name].tokens for name in SOURCES):
             dropped = {*SOURCES, "target"} if flags["demo"].tokens else set(SOURCES)
             values = {key: value for key, value in values.items() if key not in dropped}
@@ -130,6 +131,21 @@ def _check_ranges(shown: str, values: dict[str, Any]) -> None:
         TrainingConfig(**given)
     except ConfigError as error:
         raise ConfigError(f"{shown}: {error}") from None
+
+
+def _settings_file(flags: Mapping[str, Any]) -> Path | None:
+    """The --config file, or that of the run to --resume."""
+    config, resume = (_value(flags[name].tokens) for name in ("config", "resume"))
+    if resume is None:
+        return None if config is None else Path(config)
+    others = [f"--{name}" for name in ("config", "out") if flags[name].tokens]
+    if others:
+        raise ConfigError(
+            f"--resume {shown_path(resume)} was given with {others[0]}, but goes on with the settings and in the "
+            f"folder of its run; leave {others[0]} out"
+        )
+    check_run_folder(Path(resume))
+    return Path(resume) / CONFIG
 
 
 def _value(tokens: list[Token]) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -14,21 +16,24 @@ from cyclopts import Group, Parameter
 
 from gpu_mlp.backends.base import ROUNDED_PRECISIONS
 from gpu_mlp.backends.select import automatic_device
-from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics
+from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics, report_error
 from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.run_folder import check_destination, next_free, write_run
+from gpu_mlp.files.checkpoints import Checkpoints
+from gpu_mlp.files.run_folder import RunFolder
+from gpu_mlp.files.run_places import check_destination, next_free
 from gpu_mlp.files.toml import TomlValue
 from gpu_mlp.fitting import FitPlan, FitResult, plan_fit
 from gpu_mlp.learning.progress import progress_for
+from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import METRIC_NAMES
+from gpu_mlp.resuming import check_same_run, describe_run
 
 __all__ = ["train"]
 
-INTERRUPTED = 130
 NO_FLAG = Parameter(negative="")
 DEFAULTS = TrainingConfig()
 
@@ -75,6 +80,9 @@ def train(
     device: Annotated[str, Parameter(group=RUN)] = "auto",
     out: Annotated[Path | None, Parameter(group=RUN)] = None,
     config: Annotated[Path | None, Parameter(group=RUN)] = None,
+    resume: Annotated[Path | None, Parameter(group=RUN)] = None,
+    checkpoint_minutes: Annotated[float | None, Parameter(group=RUN)] = 10.0,
+    checkpoint_steps: Annotated[int | None, Parameter(group=RUN)] = None,
     as_json: Annotated[bool, Parameter(name="--json", group=RUN, negative="")] = False,
 ) -> int:
     """Train a network on a table and write a run folder with the model, its history and its settings.
@@ -96,48 +104,103 @@ def train(
         device: auto, cpu, cuda or cuda:N.
         out: run folder to make; runs/NAME-1, runs/NAME-2, ... when unset.
         config: TOML file with flags as keys, such as a run's config.toml; flags win over it.
+        resume: run folder of a run that was interrupted, to go on to the bits that it would have come to.
+        checkpoint_minutes: minutes between two checkpoints in the run folder; none for no checkpoint by time.
+        checkpoint_steps: training steps between two checkpoints.
         as_json: print one JSON object instead of a table.
     """
     network = _Network(hidden, activation, initializer, dtype)
     source, target, name = _source(table, demo, target)
-    check_destination(next_free(name) if out is None else out)
-    plan = plan_fit(
-        source,
-        target,
-        task=task,
-        validation=validation,
-        test=test,
-        ignore=ignore,
-        config=training,
-        device=device,
-        **network.arguments(),
-    )
-    settings: dict[str, TomlValue] = {
-        **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
-        "target": target,
-        "task": plan.target.task,
-        "ignore": list(ignore),
-        "validation": validation,
-        "test": test,
-        **asdict(network),
-        "device": device,
-        **{key.replace("_", "-"): "none" if v is None else v for key, v in asdict(plan.config).items()},
-    }
-    console = error_console()
-    print_facts(_facts(plan, device))
-    started = time.monotonic()
-    with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
-        result = plan.run([progress_for(console, plan.metric_name), interruption])
-        seconds = time.monotonic() - started
-        place = partial(next_free, name) if out is None else out
-        destination, files = write_run(
-            place, result.model, result.history, settings, metric_name=plan.metric_name
+    place = partial(next_free, name) if out is None else out
+    if resume is None:
+        check_destination(place() if callable(place) else place)
+    with ExitStack() as stack:
+        folder = None if resume is None else stack.enter_context(RunFolder.open(resume))
+        plan = plan_fit(
+            source,
+            target,
+            task=task,
+            validation=validation,
+            test=test,
+            ignore=ignore,
+            config=training,
+            device=device,
+            **network.arguments(),
         )
+        settings: dict[str, TomlValue] = {
+            **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
+            "target": target,
+            "task": plan.target.task,
+            "ignore": list(ignore),
+            "validation": validation,
+            "test": test,
+            **asdict(network),
+            "device": device,
+            "checkpoint-minutes": _or_none(checkpoint_minutes),
+            "checkpoint-steps": _or_none(checkpoint_steps),
+            **{key.replace("_", "-"): _or_none(value) for key, value in asdict(plan.config).items()},
+        }
+        state = None if folder is None else _state_of(folder, plan)
+        if folder is None:
+            folder = stack.enter_context(RunFolder.create(place, settings))
+        every = partial(Checkpoints, minutes=checkpoint_minutes, steps=checkpoint_steps)
+        print_facts(_facts(plan, device, state))
+        return _train(plan, folder, state, every, as_json=as_json)
+
+
+def _train(
+    plan: FitPlan,
+    folder: RunFolder,
+    state: TrainingState | None,
+    every: Callable[[RunFolder, dict[str, Any]], Checkpoints],
+    *,
+    as_json: bool,
+) -> int:
+    """Train in a folder and print what came of it; the exit code."""
+    console, started = error_console(), time.monotonic()
+    with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
+        listeners = [progress_for(console, plan.metric_name), interruption, every(folder, describe_run(plan))]
+        try:
+            result = plan.run(listeners, resume=state)
+        except KeyboardInterrupt:
+            if not folder.has_checkpoint:
+                raise
+            report_error(f"interrupted; {_how_to_go_on(folder)}")
+            return interruption.exit_code
+        seconds = time.monotonic() - started
+        history = result.history
+        complete = history.stopped != "interrupted" or len(history) == plan.config.epochs
+        files = folder.finish(result.model, history, metric_name=plan.metric_name, complete=complete)
         if as_json:
-            print_json(_document(plan, result, destination, seconds))
+            print_json(_document(plan, result, folder.path, seconds))
         else:
-            _print_result(result, destination, files, seconds)
-    return INTERRUPTED if interruption.interrupted else 0
+            _print_result(result, folder.path, files, seconds)
+        if not complete:
+            print(_how_to_go_on(folder), file=sys.stderr)
+    return interruption.exit_code
+
+
+def _state_of(folder: RunFolder, plan: FitPlan) -> TrainingState | None:
+    """Where the run in the folder stood, which must be the one that is planned; None where it had saved nothing."""
+    saved = folder.last_checkpoint()
+    if saved is None:
+        return None
+    state, description = saved
+    check_same_run(description, plan)
+    if len(state.history) > plan.config.epochs:
+        raise ConfigError(
+            f"the run in {shown_path(folder.path)} has done {len(state.history)} epochs, but --epochs is "
+            f"{plan.config.epochs}; give at least as many"
+        )
+    return state
+
+
+def _how_to_go_on(folder: RunFolder) -> str:
+    return f"go on with gpu-mlp train --resume {shown_path(folder.path)}"
+
+
+def _or_none(value: Any) -> TomlValue:
+    return "none" if value is None else cast(TomlValue, value)
 
 
 def hidden_layers(text: str) -> tuple[int, ...]:
@@ -169,7 +232,7 @@ def _source(table: Path | None, demo: str | None, target: str | None) -> tuple[A
     return table, target, cast(Path, table).name.split(".")[0] or "table"
 
 
-def _facts(plan: FitPlan, device: str) -> list[tuple[str, str]]:
+def _facts(plan: FitPlan, device: str, state: TrainingState | None) -> list[tuple[str, str]]:
     """What was inferred, and what is going to happen."""
     table, split, config, network = plan.table, plan.split, plan.config, plan.network_config
     sizes = network.layer_sizes
@@ -189,6 +252,11 @@ def _facts(plan: FitPlan, device: str) -> list[tuple[str, str]]:
             f"{config.loss}, {config.optimizer}, batches of {config.batch_size}, {config.epochs} epochs",
         ),
         ("device", f"{plan.ops.device} ({why})"),
+        *(
+            []
+            if state is None
+            else [("resumed", f"after {state.steps} steps, {len(state.history)} whole epochs")]
+        ),
     ]
 
 

@@ -107,7 +107,9 @@ class StochasticRun:
                 callback.on_progress(self, rows)
 
         started = time.perf_counter()
-        losses = epochs.run(self._order, rates, report)
+        epochs.begin(self._order)
+        epochs.run(rates, report)
+        losses = epochs.losses()
         seconds = time.perf_counter() - started
         estimator.n_iter_ += 1
         estimator.loss_ = self._mean_loss(losses)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ TRAINING, VALIDATION, METRIC, BEST = "#0072B2", "#D55E00", "#009E73", "#555555"
 SMALLEST_LOG_RATIO = 3.0
 
 
-def draw_losses(history: History, path: Path, *, metric_name: str = "metric") -> None:
-    """Write a PNG with the losses and, where there is one, the validation metric below them."""
+def draw_losses(history: History, *, metric_name: str = "metric") -> bytes:
+    """A PNG with the losses and, where there is one, the validation metric below them."""
     # Without pyplot: no state, no display, nothing left open.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,7 +44,9 @@ def draw_losses(history: History, path: Path, *, metric_name: str = "metric") ->
     for ax in axes[:, 0]:
         ax.grid(alpha=0.25, which="major")
         ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _draw_loss_axes(ax: Any, history: History) -> None:

@@ -7,34 +7,27 @@ SHA-256 of all of it with the tensors.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import secrets
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.data import Preparation, Target
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import GpuMlpError, ModelFileError
-from gpu_mlp.files.safetensors_format import Container, FormatError, encode, parse_json, read
+from gpu_mlp.files.atomic_file import write_atomically
+from gpu_mlp.files.safetensors_format import FormatError
+from gpu_mlp.files.sealed_file import Kind, Tensors, seal, unseal
 from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterLayout
 
-__all__ = ["FORMAT_VERSION", "encode_model", "load", "save", "temporary_path", "write_atomically"]
+__all__ = ["FORMAT_VERSION", "encode_model", "load", "save"]
 
-FORMAT = "gpu_mlp"
 FORMAT_VERSION = 1
-
-Tensors = Mapping[str, NDArray[Any]]
+KIND = Kind(
+    "gpu_mlp", FORMAT_VERSION, "model", "the model.safetensors of a run folder", "train the model again"
+)
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -66,16 +59,12 @@ def encode_model(model: Model, path: Path) -> bytes:
         tensors[f"{2 * k}.weight"] = network.ops.to_host(omega)
         tensors[f"{2 * k}.bias"] = network.ops.to_host(beta)
     try:
-        document = json.dumps(_describe(model), allow_nan=False)
+        return seal(KIND, tensors, _describe(model))
     except (TypeError, ValueError) as error:
         raise ModelFileError(
             f"{shown_path(path)} cannot be written: the model's description is not plain data "
             f"({first_line(error)}); remove it from model.metadata"
         ) from None
-    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "model": document}
-    metadata["sha256"] = _checksum(tensors, metadata)
-    try:
-        return encode(tensors, metadata)
     except FormatError as error:
         raise ModelFileError(f"{shown_path(path)} {error}") from None
 
@@ -88,10 +77,8 @@ def load(path: str | Path, device: str = "auto") -> Model:
     """
     path = Path(path)
     try:
-        container = read(path)
-        _check_origin(container)
-        document = parse_json(container.metadata["model"], "the description of the model")
-        return _model_from(document, container.tensors, device)
+        document, tensors = unseal(KIND, path)
+        return _model_from(document, tensors, device)
     except FormatError as error:
         message = str(error)
     except FileNotFoundError:
@@ -101,28 +88,6 @@ def load(path: str | Path, device: str = "auto") -> Model:
             raise
         message = f"cannot be read ({first_line(error)}); check the path and its permissions"
     raise ModelFileError(f"{shown_path(path)} {message}")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: no reader ever sees half a file."""
-    temporary = temporary_path(path)
-    # Made with the permissions of any new file, which the umask then limits.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def temporary_path(path: Path) -> Path:
-    """A name beside `path` that nobody else uses."""
-    return path.parent / f".{path.name[:50]}.{secrets.token_hex(8)}.tmp"
 
 
 def _describe(model: Model) -> dict[str, Any]:
@@ -136,37 +101,6 @@ def _describe(model: Model) -> dict[str, Any]:
         "ignored": list(model.ignored),
         "metadata": model.metadata,
     }
-
-
-def _checksum(tensors: Tensors, metadata: Mapping[str, str]) -> str:
-    """SHA-256 over the metadata, the tensors' names, types and shapes, and then their bytes, by name."""
-    ordered = sorted(tensors.items())
-    claims = [[name, tensor.dtype.str, list(tensor.shape)] for name, tensor in ordered]
-    strings = {key: value for key, value in metadata.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps([strings, claims], sort_keys=True).encode("ascii"))
-    for _, tensor in ordered:
-        digest.update(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
-
-
-def _check_origin(container: Container) -> None:
-    """Refuse a file of another program, of a later version of this one, and one whose content has changed."""
-    metadata = container.metadata
-    if metadata.get("format") != FORMAT:
-        raise FormatError(
-            "is a safetensors file that gpu_mlp did not write; give the model.safetensors of a run folder"
-        )
-    version = metadata.get("format_version", "")
-    if not (version.isascii() and version.isdigit()) or len(version) > 9 or int(version) < 1:
-        raise FormatError("is damaged: it has no format version; copy it again, or train the model again")
-    if int(version) > FORMAT_VERSION:
-        raise FormatError(
-            f"has format version {version}, but this gpu_mlp reads up to {FORMAT_VERSION}; upgrade gpu_mlp"
-        )
-    if metadata.get("sha256") != _checksum(container.tensors, metadata) or container.foreign:
-        raise FormatError("is damaged: its checksum does not match its content; copy it again")
-    if "model" not in metadata:
-        raise FormatError("is damaged: it does not describe the model; train the model again")
 
 
 def _model_from(document: Any, tensors: Tensors, device: str) -> Model:

@@ -1,145 +1,224 @@
-"""A run folder: the model, its history, the settings that reproduce it and a picture, written as one."""
+"""A run folder, from its first step to its last: settings, checkpoints to go on from, and at the end the model.
+
+While a run is under way it holds a lock on its folder, which has `config.toml` and, from time to time, a checkpoint, of
+which the last two are kept. At the end model.safetensors, history.csv and loss.png come in, and the checkpoints go.
+"""
 
 from __future__ import annotations
 
 import csv
-import errno
+import io
 import os
+import platform
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, Self
 
-from gpu_mlp.data.messages import first_line, shown_path
-from gpu_mlp.errors import RunFolderError
-from gpu_mlp.files.model_file import encode_model, temporary_path, write_atomically
+from filelock import FileLock, Timeout
+
+from gpu_mlp.data.messages import quoted, shown_path
+from gpu_mlp.errors import ModelFileError, RunFolderError
+from gpu_mlp.files.atomic_file import sweep, why_not_written, write_atomically
+from gpu_mlp.files.checkpoint_file import encode_checkpoint, read_checkpoint
+from gpu_mlp.files.model_file import encode_model
+from gpu_mlp.files.run_places import check_destination
 from gpu_mlp.files.toml import TomlValue, dump_toml
 from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import Model
 
-__all__ = ["RUNS", "check_destination", "next_free", "write_run"]
+__all__ = ["CONFIG", "RunFolder", "check_run_folder"]
 
-RUNS = Path("runs")
-
+CONFIG, MODEL, HISTORY, FIGURE = "config.toml", "model.safetensors", "history.csv", "loss.png"
+LOCK, WRITER = ".lock", ".writer"
+CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})\.safetensors")
+KEPT_CHECKPOINTS = 2
 CONFIG_COMMENT = "gpu-mlp train --config config.toml repeats this run; flags win over what stands here."
 
 
-def check_destination(destination: Path) -> None:
-    """Raise RunFolderError where a run folder cannot be made at `destination`; asked before training."""
-    try:
-        os.lstat(destination)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:  # a name that is too long or no name at all
-        reason = getattr(error, "strerror", None) or first_line(error)
+def check_run_folder(path: Path) -> None:
+    """Raise RunFolderError where there is none, or one whose run is over."""
+    if not (path / CONFIG).is_file():
         raise RunFolderError(
-            f"{shown_path(destination)} cannot be made ({reason}); choose another --out"
-        ) from None
-    else:
-        raise RunFolderError(f"{shown_path(destination)} already exists; choose another --out or remove it")
-    parent = next(folder for folder in destination.absolute().parents if os.path.lexists(folder))
-    if not parent.is_dir():
-        raise RunFolderError(
-            f"{shown_path(destination)} cannot be made, because {shown_path(parent)} is not a folder; "
-            "choose another --out"
+            f"{shown_path(path)} is no run folder, since it has no {CONFIG}; give the folder of a run that was "
+            "interrupted"
         )
-    if not os.access(parent, os.W_OK | os.X_OK):
+    if (path / MODEL).is_file() and not _checkpoints(path):
         raise RunFolderError(
-            f"{shown_path(destination)} cannot be made, because {shown_path(parent)} cannot be written to; "
-            "choose another --out"
+            f"the run in {shown_path(path)} came to its end, so there is nothing to resume; "
+            f"start a new one with --config {shown_path(path / CONFIG)}"
         )
 
 
-def next_free(name: str, runs: Path = RUNS) -> Path:
-    """The first of runs/NAME-1, runs/NAME-2, ... that does not exist."""
-    number = 1
-    while os.path.lexists(runs / f"{name}-{number}"):
-        number += 1
-    return runs / f"{name}-{number}"
+class RunFolder:
+    """A context: the folder is this process's alone. At its end a folder from which nobody could go on is removed.
 
-
-def write_run(
-    destination: Path | Callable[[], Path],
-    model: Model,
-    history: History,
-    settings: Mapping[str, TomlValue],
-    *,
-    metric_name: str = "metric",
-) -> tuple[Path, list[str]]:
-    """Write a run folder under a temporary name beside `destination` and rename it into place.
-
-    A destination that is a function gives the next free path, and is asked again where another run takes that
-    first. The path comes back with the names of the files: model.safetensors, history.csv, config.toml with
-    the settings, and loss.png where matplotlib is installed. Raises RunFolderError, and leaves nothing behind,
-    where it cannot be written or a given path exists by now, and ModelFileError where the model's metadata are
-    not plain data.
+    Made by `create` for a new run, by `open` for one that was interrupted.
     """
-    next_place = destination if callable(destination) else None
-    destination = next_place() if next_place else cast(Path, destination)
-    check_destination(destination)
-    content = encode_model(model, destination / "model.safetensors")
-    made = [folder for folder in destination.absolute().parents if not folder.exists()]
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with _unfinished(destination) as folder:
-            write_atomically(folder / "model.safetensors", content)
-            _write_history(history, folder / "history.csv")
-            config = dump_toml(settings, CONFIG_COMMENT)
-            (folder / "config.toml").write_text(config, encoding="utf-8")
-            if find_spec("matplotlib") is not None:
-                from gpu_mlp.files.loss_figure import draw_losses
 
-                draw_losses(history, folder / "loss.png", metric_name=metric_name)
-            names = sorted(path.name for path in folder.iterdir())
-            destination = _rename(folder, destination, next_place)
-    except OSError as error:
-        _remove_empty(made)
-        raise RunFolderError(
-            f"{shown_path(destination)} cannot be written ({error.strerror or error}); choose another --out"
-        ) from None
-    except BaseException:
-        _remove_empty(made)
-        raise
-    return destination, names
+    def __init__(self, path: Path, made: list[Path]) -> None:
+        self.path = path
+        self._made = made  # folders that are there for this run alone, innermost first
+        self._keep, self._is_over = not made, False
+        self._lock = FileLock(path / LOCK, timeout=0)
 
+    @classmethod
+    def create(cls, destination: Path | Callable[[], Path], settings: Mapping[str, TomlValue]) -> RunFolder:
+        """Make the folder with its settings. A destination that is a function gives the next free path.
 
-def _rename(folder: Path, destination: Path, next_place: Callable[[], Path] | None) -> Path:
-    """Rename to the destination, or where something is there by now to the next place, if there are others."""
-    while True:
-        if next_place is not None:
-            destination = next_place()
-        check_destination(destination)  # an empty folder would be replaced without a word
+        Raises RunFolderError where a given path exists or cannot be made, WriteError where there is no room.
+        """
+        folder = _make(destination)
         try:
-            return folder.rename(destination)
+            folder._take()
+            folder._write(CONFIG, dump_toml(settings, CONFIG_COMMENT).encode())
+        except BaseException:
+            folder.__exit__()
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """A folder that a run left. Raises RunFolderError where it is none, or where somebody writes to it."""
+        check_run_folder(path)
+        folder = cls(path, [])
+        folder._take()
+        sweep(path)
+        return folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+        for name in (WRITER, LOCK) if self._is_over else (WRITER,):
+            with suppress(OSError):
+                (self.path / name).unlink()
+        self._lock.release()
+        if not self._keep:
+            for folder in self._made[1:]:
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def _take(self) -> None:
+        """Keep others out, and say who holds the folder."""
+        writer = self.path / WRITER
+        try:
+            self._lock.acquire()
+        except Timeout:
+            who = "another process"
+            with suppress(OSError, ValueError):
+                who = quoted(writer.read_text(encoding="utf-8"))[1:-1]
+            raise RunFolderError(
+                f"{shown_path(self.path)} is being written by {who}; wait for its end, or choose another run"
+            ) from None
         except OSError as error:
-            if next_place is None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-
-
-@contextmanager
-def _unfinished(destination: Path) -> Iterator[Path]:
-    """A temporary folder beside the destination that is gone at the end unless it was renamed."""
-    folder = temporary_path(destination)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove the parents that were made for nothing, innermost first."""
-    for folder in folders:
+            raise why_not_written(self.path / LOCK, error, 0, "make the folder writable") from None
         with suppress(OSError):
-            folder.rmdir()
+            writer.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+    # ---- checkpoints
+
+    def save_checkpoint(self, state: TrainingState, description: Mapping[str, Any]) -> None:
+        """Write it, and then remove all but the last two. Raises WriteError, with the last one in its place."""
+        self._write(f"checkpoint-{state.steps}.safetensors", encode_checkpoint(state, description))
+        self._keep = True
+        for old in _checkpoints(self.path)[:-KEPT_CHECKPOINTS]:
+            with suppress(OSError):
+                old.unlink()
+
+    def last_checkpoint(self) -> tuple[TrainingState, dict[str, Any]] | None:
+        """The state to go on from, and the description of its run; None where there is none yet.
+
+        Where the last file is damaged the one before it is taken. Raises ModelFileError where no file can be read.
+        """
+        checkpoints = _checkpoints(self.path)
+        for path in reversed(checkpoints):
+            try:
+                return read_checkpoint(path)
+            except ModelFileError:
+                if path == checkpoints[0]:
+                    raise
+        return None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether somebody could go on from here."""
+        return bool(_checkpoints(self.path))
+
+    # ---- the end
+
+    def finish(
+        self, model: Model, history: History, *, metric_name: str = "metric", complete: bool = True
+    ) -> list[str]:
+        """Write the model, the history and, with matplotlib, their picture; the names of all files.
+
+        complete: whether the run came to its end, so that its checkpoints can go. Raises WriteError where there is no
+        room, ModelFileError where the model's metadata are not plain data.
+        """
+        self._write(MODEL, encode_model(model, self.path / MODEL))
+        self._keep = True  # whatever happens to the rest
+        self._write(HISTORY, _history_table(history))
+        if find_spec("matplotlib") is not None and len(history):
+            from gpu_mlp.files.loss_figure import draw_losses
+
+            self._write(FIGURE, draw_losses(history, metric_name=metric_name))
+        self._is_over = complete
+        for checkpoint in _checkpoints(self.path) if complete else ():
+            checkpoint.unlink()
+        return sorted(path.name for path in self.path.iterdir() if not path.name.startswith("."))
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        advice = "choose another --out with room for it"
+        if _checkpoints(self.path):
+            advice = f"free some room, and go on with gpu-mlp train --resume {shown_path(self.path)}"
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise why_not_written(path, error, len(content), advice) from None
 
 
-def _write_history(history: History, path: Path) -> None:
-    """One row an epoch; what was not measured is an empty field."""
+def _checkpoints(folder: Path) -> list[Path]:
+    """From the first to the last."""
+    found = [
+        (CHECKPOINT.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ())
+    ]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def _make(destination: Path | Callable[[], Path]) -> RunFolder:
+    """The folder, with its parents. Where another run takes the next free path first, the one after it is taken."""
+    while True:
+        path = destination() if callable(destination) else destination
+        check_destination(path)
+        made = [path, *(folder for folder in path.absolute().parents if not folder.exists())]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return RunFolder(path, made)
+        except FileExistsError:
+            if not callable(destination):
+                raise RunFolderError(
+                    f"{shown_path(path)} already exists; choose another --out or remove it"
+                ) from None
+        except OSError as error:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise why_not_written(path, error, 0, "choose another --out") from None
+
+
+def _history_table(history: History) -> bytes:
+    """One row an epoch as CSV; what was not measured is an empty field."""
     names, rows = history.rows()
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return text.getvalue().encode()

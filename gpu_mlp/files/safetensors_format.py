@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 __all__ = ["LARGEST_HEADER", "Container", "FormatError", "encode", "parse_json", "read"]
 
-LARGEST_HEADER = 100_000_000  # the limit of the safetensors library
+LARGEST_HEADER = 1_000_000
 ALIGNMENT = 8
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from gpu_mlp.backends.base import Array
 
-__all__ = ["Callback", "EarlyStopping", "Epoch", "History", "RunView"]
+if TYPE_CHECKING:  # a state holds a history
+    from gpu_mlp.learning.state import TrainingState
+
+__all__ = ["Callback", "EarlyStopping", "Epoch", "History", "PausableRun", "RunView"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,28 @@ class RunView(Protocol):
         """End the run after the current epoch."""
 
 
+@runtime_checkable
+class PausableRun(Protocol):
+    """A run that can be held between two steps: `gpu_mlp.train`'s."""
+
+    total_epochs: int
+    rows: int
+    history: History
+
+    @property
+    def steps_done(self) -> int:
+        """Since the start of the run."""
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        """End the run after the current epoch, or within it after the current step."""
+
+    def pause(self, step: int | None = None) -> None:
+        """Call `on_pause` of all callbacks between two steps: soon, or once `step` steps of the run are done."""
+
+    def state(self) -> TrainingState:
+        """All that the run is now; to be asked for in `on_pause` and `on_epoch_end`."""
+
+
 class Callback:
     """Listens to a run; override what is of interest."""
 
@@ -82,6 +107,9 @@ class Callback:
 
     def on_progress(self, run: RunView, rows_done: int) -> None:
         """A few times a second within an epoch, after `rows_done` of its rows."""
+
+    def on_pause(self, run: PausableRun) -> None:
+        """Between two steps, where somebody asked for it or stopped the run at once, before its last epoch was done."""
 
     def on_epoch_end(self, run: RunView, epoch: Epoch) -> None:
         """After every epoch and its validation; `run.stop(reason)` ends the run."""
@@ -99,16 +127,20 @@ class EarlyStopping:
         self.best_loss = math.inf
         self.best_epoch = 0
         self._parameters = parameters
-        self._best = parameters.copy()
+        self.best = parameters.copy()
 
     def should_stop(self, epoch: Epoch) -> bool:
         """Take note of an epoch. NaN, as where a validation row overflows, is worse than any other loss."""
         loss = math.inf if math.isnan(epoch.monitored) else epoch.monitored
         if loss < self.best_loss - self.min_delta or self.best_epoch == 0:
             self.best_loss, self.best_epoch = loss, epoch.epoch
-            self._best[...] = self._parameters
-        return epoch.epoch - self.best_epoch >= self.patience
+            self.best[...] = self._parameters
+        return self.is_over(epoch.epoch)
+
+    def is_over(self, epochs: int) -> bool:
+        """Whether no epoch should follow after so many."""
+        return self.best_epoch > 0 and epochs - self.best_epoch >= self.patience
 
     def restore(self) -> None:
         """Put the best epoch's weights back."""
-        self._parameters[...] = self._best
+        self._parameters[...] = self.best

@@ -44,36 +44,55 @@ class EpochRunner:
         self.table, streamed = place_table(
             network, step.loss, table, stream, precision=step.precision, more_bytes=more
         )
+        self.done = 0  # steps of the epoch
         self._stream = TableStream(network.ops, self.table, step.batch_size) if streamed else None
         weights = self.table.weights
         self._weights: Array | None = None
         if weights is not None:
             self._weights = network.ops.to_host(weights.array).astype(weights.dtype, copy=False)
 
-    def run(
-        self, order: Array, learning_rates: Sequence[float], report: Callable[[int], None] | None = None
-    ) -> np.ndarray[Any, Any]:
-        """The first steps of an epoch, one for each learning rate; every step's loss, on the host.
+    def begin(self, order: Array, *, losses: Array | None = None) -> None:
+        """A new epoch: order (N,) on the host says which rows come when. losses: of steps that were done before."""
+        ops = self.step.network.ops
+        self._order = order if self._stream is not None else ops.to_device(order)
+        self.done = 0 if losses is None else len(losses)
+        if losses is not None:
+            self._losses[: self.done] = ops.to_device(losses)
 
-        order (N,) on the host says which rows come when. A few times a second `report` hears of the rows done so far.
+    def run(
+        self,
+        learning_rates: Sequence[float],
+        report: Callable[[int], None] | None = None,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """The next steps of the epoch, one for each learning rate; `done` counts them.
+
+        A few times a second `report` hears of the rows done so far. `enough` is asked after every step or launch, and
+        leaves the rest by saying yes.
         """
-        ops, losses = self.step.network.ops, self._losses[: len(learning_rates)]
+        first, batch_size = self.done, self.step.batch_size
+        losses = self._losses[first : first + len(learning_rates)]
         next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
 
-        def after(steps: int) -> None:
+        def after(steps: int) -> bool:
             nonlocal next_report
+            self.done = first + steps
             if report is not None and time.perf_counter() >= next_report:
                 next_report = time.perf_counter() + SECONDS_BETWEEN_REPORTS
-                report(min(steps * self.step.batch_size, self.rows))
+                report(min(self.done * batch_size, self.rows))
+            return enough()
 
+        order = self._order[first * batch_size :]
         # Whoever wants to know looks for overflow in the losses.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self._stream is None:
-                on_device = ops.to_device(order)
-                self.step.run_steps(self.table.arrays, on_device, learning_rates, losses, after)
+                self.step.run_steps(self.table.arrays, order, learning_rates, losses, after)
             else:
                 self._stream.run_steps(self.step, order, learning_rates, losses, after)
-        on_host: np.ndarray[Any, Any] = ops.to_host(losses)  # waits for the device
+
+    def losses(self) -> np.ndarray[Any, Any]:
+        """Of every step done in the epoch, on the host; waits for the device."""
+        on_host: np.ndarray[Any, Any] = self.step.network.ops.to_host(self._losses[: self.done])
         return on_host
 
     def mean_loss(self, losses: np.ndarray[Any, Any], order: Array) -> float:

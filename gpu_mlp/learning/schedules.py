@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpu_mlp.config import TrainingConfig
@@ -32,6 +33,13 @@ class Schedule:
 
     def observe(self, monitored: float) -> None:
         """Take note of the monitored loss at the end of an epoch; most schedules need none."""
+
+    def state(self) -> dict[str, float]:
+        """What was noted so far."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Go on from what another process noted."""
 
 
 @dataclass
@@ -132,6 +140,14 @@ class ReduceOnPlateau(Schedule):
             self.current *= self.gamma
             self.waited = 0
 
+    def state(self) -> dict[str, float]:
+        """The best loss, the epochs since, and the factor."""
+        return {"best": self.best, "waited": self.waited, "current": self.current}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """As noted by another process."""
+        self.best, self.waited, self.current = state["best"], int(state["waited"]), state["current"]
+
 
 @dataclass
 class LinearWarmup(Schedule):
@@ -152,6 +168,14 @@ class LinearWarmup(Schedule):
     def observe(self, monitored: float) -> None:
         """Pass it on."""
         self.then.observe(monitored)
+
+    def state(self) -> dict[str, float]:
+        """Of what follows."""
+        return self.then.state()
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Pass it on."""
+        self.then.restore(state)
 
 
 def schedule_from(config: TrainingConfig) -> Schedule:

@@ -15,9 +15,8 @@ of n. Where launches return when they are done, as on the CPU, one comes after t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array, Mark, Ops
 from gpu_mlp.backends.numpy_backend import gather_rows
 from gpu_mlp.learning.steps import TrainingStep
+from gpu_mlp.learning.steps.after import After, Told
 from gpu_mlp.learning.steps.cuda_graph import STEPS_A_LAUNCH
 from gpu_mlp.learning.tables import Table
 from gpu_mlp.network.sparse_rows import SparseRows
@@ -74,12 +74,12 @@ class TableStream:
         order: np.ndarray[Any, np.dtype[np.int64]],
         learning_rates: Sequence[float],
         losses: Array,
-        after: Callable[[int], None],
+        after: After,
     ) -> None:
         """As `TrainingStep.run_steps`, with order (N,) on the host."""
         stop = min(len(learning_rates) * step.batch_size, len(order))
         chunks = [order[at : min(at + self._rows, stop)] for at in range(0, stop, self._rows)]
-        copies, slots = self._copies, self._slots
+        copies, slots, told = self._copies, self._slots, Told(after)
         try:
             self._fill(slots[0], chunks[0])
             for number, index in enumerate(chunks):
@@ -87,9 +87,11 @@ class TableStream:
                 first = number * self._steps
                 part = slice(first, first + self._steps)
                 copies.hold_computing(slot.copied)
-                order_here, tell = self._order[: len(index)], partial(_add_to, after, first)
+                order_here, tell = self._order[: len(index)], told.counting_from(first)
                 step.run_steps(slot.device, order_here, learning_rates[part], losses[part], tell)
                 slot.used = copies.computed()
+                if told.enough:
+                    break
                 if number + 1 < len(chunks):
                     self._fill(slots[(number + 1) % 2], chunks[number + 1])
         except BaseException:  # nobody may get this memory while a copy still reads or writes it
@@ -127,7 +129,3 @@ def _gather(rows: Array | SparseRows, index: Array, out: Array) -> None:
     size = max(ELEMENTS_AT_ONCE * len(out) // out.size, 1)
     for at in range(0, len(index), size):
         out[at : at + size] = rows[index[at : at + size]]
-
-
-def _add_to(after: Callable[[int], None], first: int, done: int) -> None:
-    after(first + done)

@@ -94,25 +94,30 @@ def test_training_that_ends_because_nobody_reads_its_progress_is_not_done(tmp_pa
     assert everything_in(tmp_path) == {}
 
 
-def test_ctrl_c_ends_training_after_saving(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_after_saving(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = start(tmp_path, *ENDLESS)
     try:
         wait_for(process, "epoch 1/")
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         outcome = finished(process, seconds=30)
     finally:
         process.kill()
-    assert outcome.code == 130, outcome.err
+    assert outcome.code == code, outcome.err
     assert "(interrupted), weights of epoch " in outcome.err
+    assert outcome.err.endswith("go on with gpu-mlp train --resume run\n")
     assert outcome.out.startswith("metric ")
-    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    checkpoint, *files = sorted(path.name for path in (tmp_path / "run").iterdir() if path.name[0] != ".")
     assert files == ["config.toml", "history.csv", "loss.png", "model.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     model = gpu_mlp.load(tmp_path / "run/model.safetensors", "cpu")
     assert model.metadata["stopped"] == "interrupted"
     rows = (tmp_path / "run/history.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert 1 <= len(rows) == model.metadata["epochs"] < 100_000
+    state, _ = gpu_mlp.read_checkpoint(tmp_path / "run" / checkpoint)
+    assert state.arrays["parameters"].size == model.network.parameters.flat.size
+    assert len(state.history) == len(rows)
     settings = tomllib.loads((tmp_path / "run/config.toml").read_text(encoding="utf-8"))
     assert settings["epochs"] == 100_000
 

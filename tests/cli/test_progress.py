@@ -212,22 +212,53 @@ def interrupt(times: int = 1) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_first_ctrl_c_ends_the_run_after_its_epoch() -> None:
-    before, stream, run = signal.getsignal(signal.SIGINT), io.StringIO(), FakeRun(10)
+class HeldRun(FakeRun):
+    """One that can be held between two steps."""
+
+    steps_done = 7
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        self.stopped_for = f"{reason} at once" if at_once else reason
+
+    def pause(self, step: int | None = None) -> None:
+        """Never asked for here."""
+
+    def state(self) -> Any:
+        """Never asked for here."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_ends_the_run_after_its_step(number: signal.Signals) -> None:
+    before, stream, run = signal.getsignal(number), io.StringIO(), HeldRun(10)
     with Interruption(PipeConsole(stream)) as interruption:
         follow(interruption, run, 1)
-        assert (run.stopped_for, stream.getvalue()) == ("", "")
-        interrupt()
-        interruption.on_progress(run, 50)
-        interruption.on_progress(run, 60)
-        assert run.stopped_for == ""
-        interruption.on_epoch_end(run, epoch(2))
+        interruption.on_pause(run)
+        assert (run.stopped_for, stream.getvalue(), interruption.exit_code) == ("", "", 0)
+        os.kill(os.getpid(), number)
+        assert run.stopped_for == "interrupted at once"
+        interruption.on_pause(run)
     assert interruption.interrupted
-    assert run.stopped_for == "interrupted"
+    assert interruption.exit_code == 128 + number
     assert stream.getvalue() == (
-        "interrupted: finishing the epoch to save what was learnt; Ctrl-C again stops at once, without saving\n"
+        "interrupted after a step: saving what was learnt; a second signal stops at once, without saving\n"
     )
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_before_the_first_step_ends_the_run_there() -> None:
+    run = HeldRun(10)
+    with Interruption(PipeConsole(io.StringIO())) as interruption:
+        interrupt()
+        interruption.on_train_begin(run)
+    assert run.stopped_for == "interrupted at once"
+
+
+def test_a_run_that_cannot_be_held_ends_after_its_epoch() -> None:
+    run = FakeRun(10)
+    with Interruption(PipeConsole(io.StringIO())) as interruption:
+        interruption.on_train_begin(run)
+        interrupt()
+    assert run.stopped_for == "interrupted"
 
 
 def test_the_second_ctrl_c_ends_it_at_once() -> None:

@@ -81,7 +81,10 @@ def test_the_file_holds_every_setting_as_it_was(buyers: Trained) -> None:
     done("train", buyers.table, *EVERYTHING, "--out", "run")
     settings = settings_of(Path("run"))
     names = {field.name.replace("_", "-") for field in fields(TrainingConfig)}
-    others = "table target task ignore validation test hidden activation initializer dtype device"
+    others = (
+        "table target task ignore validation test hidden activation initializer dtype device "
+        "checkpoint-minutes checkpoint-steps"
+    )
     assert set(settings) == names | set(others.split())
     assert settings["table"] == str(buyers.table)
     assert settings["ignore"] == ["id", "spends"]

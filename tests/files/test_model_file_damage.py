@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import gpu_mlp
 from gpu_mlp.errors import ModelFileError
-from gpu_mlp.files import model_file
+from gpu_mlp.files import sealed_file
 from gpu_mlp.files.model_file import encode_model
 from gpu_mlp.files.safetensors_format import encode
 from tests.data.refusals import refused
@@ -81,7 +81,7 @@ def test_without_the_checksum_a_changed_weight_is_read_unnoticed(
     content[-3] ^= 0x40
     assert "its checksum does not match its content; copy it again" in refusal(bytes(content), tmp_path)
     kept = json.loads(WHOLE[8:HEADER])["__metadata__"]["sha256"]
-    monkeypatch.setattr(model_file, "_checksum", lambda *_: kept)
+    monkeypatch.setattr(sealed_file, "checksum", lambda *_: kept)
     again = load_bytes(bytes(content), tmp_path)
     assert parameter_bits(again) != parameter_bits(MODEL)
 
@@ -161,7 +161,7 @@ def crafted(change: Callable[[dict[str, str], dict[str, Any], dict[str, Any]], N
     change(metadata, document, tensors)
     if "model" in metadata and metadata["model"] == header["__metadata__"]["model"]:
         metadata["model"] = json.dumps(document)
-    metadata["sha256"] = model_file._checksum(tensors, metadata)
+    metadata["sha256"] = sealed_file.checksum(tensors, metadata)
     return encode(tensors, metadata)
 
 

@@ -15,10 +15,11 @@ import pytest
 import gpu_mlp
 from gpu_mlp.errors import RunFolderError
 from gpu_mlp.files import run_folder
-from gpu_mlp.files.run_folder import RUNS, check_destination, next_free, write_run
+from gpu_mlp.files.run_places import RUNS, check_destination, next_free
 from tests.data.refusals import refused
 from tests.files.histories import history_of
 from tests.files.models import KINDS, parameter_bits
+from tests.files.runs import write_run
 
 HISTORY = history_of([1.5, 0.1 + 0.2, math.nan], [2.0, 1e-30, math.inf], [0.25, 0.5, 1.0], best_epoch=2)
 
@@ -149,23 +150,20 @@ def test_the_next_free_name_counts_past_whatever_exists(
     assert next_free("wine", tmp_path) == tmp_path / "wine-1"
 
 
-@pytest.mark.parametrize("moment", ["drawn", "renamed"])
 def test_a_place_that_another_run_takes_meanwhile_is_left_to_it(
-    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the next free number is asked for, and between that and the renaming."""
+    """Between the question for the next free number and the folder's making."""
+    real = Path.mkdir
 
-    def take_first(*_: Any, **__: Any) -> None:
+    def make(path: Path, *arguments: Any, **named: Any) -> None:
         first = tmp_path / "digits-1"
-        if not first.exists():
-            first.mkdir()
+        if path == first and not first.exists():
+            real(first)
             (first / "theirs").touch()
+        real(path, *arguments, **named)
 
-    if moment == "drawn":
-        monkeypatch.setattr("gpu_mlp.files.loss_figure.draw_losses", take_first)
-    else:
-        real = Path.rename
-        monkeypatch.setattr(Path, "rename", lambda *both: (take_first(), real(*both))[1])
+    monkeypatch.setattr(Path, "mkdir", make)
     place, _ = write_run(lambda: next_free("digits", tmp_path), KINDS["linear"]()[0], HISTORY, SETTINGS)
     assert place == tmp_path / "digits-2"
     assert (place / "model.safetensors").is_file()

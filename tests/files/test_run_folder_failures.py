@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpu_mlp.errors import ModelFileError, RunFolderError
-from gpu_mlp.files import loss_figure, run_folder
-from gpu_mlp.files.run_folder import write_run
+import gpu_mlp
+from gpu_mlp.errors import DivergenceError, ModelFileError, WriteError
+from gpu_mlp.files import atomic_file, loss_figure, run_folder
+from gpu_mlp.files.run_folder import RunFolder
 from tests.data.refusals import refused
 from tests.files.histories import history_of
 from tests.files.models import KINDS
+from tests.files.runs import write_run
 
 HISTORY = history_of([2.0, 1.0], [2.0, 1.5], [0.5, 0.75])
 
@@ -33,15 +33,16 @@ def raise_full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-# Where the disk may be full: each part of the folder, and its last step.
+# Where the disk may be full before there is a model, and after.
 PLACES: dict[str, tuple[Any, str]] = {
     "the folder": (Path, "mkdir"),
-    "the temporary folder": (run_folder, "temporary_path"),
-    "the model": (os, "fsync"),
-    "the history": (csv, "writer"),
-    "the settings": (Path, "write_text"),
+    "a temporary name": (atomic_file, "temporary_path"),
+    "a file": (os, "fsync"),
+    "the name": (Path, "replace"),
+}
+LATER_PLACES: dict[str, tuple[Any, str]] = {
+    "the history": (run_folder, "_history_table"),
     "the picture": (loss_figure, "draw_losses"),
-    "the name": (Path, "rename"),
 }
 
 
@@ -52,30 +53,37 @@ def test_a_full_disk_leaves_nothing_behind_wherever_it_is_noticed(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "mine").touch()
     before = sorted(tmp_path.rglob("*"))
+    run = tmp_path / "runs" / "new" / "deep" / "run"
     with monkeypatch.context() as patch:
         patch.setattr(*PLACES[place], raise_full)
-        with refused(
-            f"{tmp_path}/runs/new/deep/run cannot be written (No space left on device); choose another --out",
-            error=RunFolderError,
-        ):
-            write(tmp_path / "runs" / "new" / "deep" / "run")
+        with refused(f"{run}", "cannot be written (No space left on device)", error=WriteError):
+            write(run)
     assert sorted(tmp_path.rglob("*")) == before
-    assert write(tmp_path / "runs" / "new" / "deep" / "run")  # and it can be tried again
+    assert write(run)  # and it can be tried again
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError])
-def test_any_other_end_leaves_nothing_behind_and_passes(
-    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError, OSError])
+@pytest.mark.parametrize("place", LATER_PLACES)
+def test_a_model_that_is_written_outlives_whatever_happens_to_the_rest(
+    place: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(*_: Any, **__: Any) -> None:
-        (unfinished,) = (tmp_path / "new").iterdir()  # the temporary folder is beside the destination
-        assert unfinished.suffix == ".tmp"
-        assert (unfinished / "model.safetensors").is_file()
         raise error("ended")
 
-    monkeypatch.setattr(loss_figure, "draw_losses", end)
+    monkeypatch.setattr(*LATER_PLACES[place], end)
     with pytest.raises(error, match="ended"):
         write(tmp_path / "new" / "run")
+    assert gpu_mlp.load(tmp_path / "new" / "run" / "model.safetensors", "cpu")
+    assert not [path for path in (tmp_path / "new" / "run").iterdir() if path.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, DivergenceError])
+def test_a_run_that_ends_before_its_first_checkpoint_leaves_nothing(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    ended = error("ended", step=1, layer=0) if error is DivergenceError else error("ended")
+    with pytest.raises(error, match="ended"), RunFolder.create(tmp_path / "new" / "run", {"epochs": 2}):
+        raise ended
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,37 +99,9 @@ def test_metadata_that_are_not_plain_data_are_refused_under_the_name_that_was_as
     assert list(tmp_path.iterdir()) == []
 
 
-def make_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def make_file(path: Path) -> None:
-    path.write_text("mine")
-
-
-@pytest.mark.parametrize("make", [make_folder, make_file])
-def test_a_destination_that_appears_meanwhile_is_not_replaced(
-    make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Renaming onto an empty folder would replace it without a word."""
-    run = tmp_path / "run"
-    monkeypatch.setattr(loss_figure, "draw_losses", lambda *_, **__: make(run))
-    with refused(f"{run} already exists", error=RunFolderError):
-        write(run)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
-    assert list(run.iterdir()) == [] if run.is_dir() else run.read_text() == "mine"
-
-
-def test_parents_that_others_have_filled_meanwhile_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fill(*_: Any, **__: Any) -> None:
+def test_parents_that_others_have_filled_meanwhile_are_kept(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "new" / "deep" / "run", {}):
         (tmp_path / "new" / "theirs").touch()
-        raise_full()
-
-    monkeypatch.setattr(loss_figure, "draw_losses", fill)
-    with refused("No space left on device", error=RunFolderError):
-        write(tmp_path / "new" / "deep" / "run")
     assert [str(entry.relative_to(tmp_path)) for entry in sorted(tmp_path.rglob("*"))] == [
         "new",
         "new/theirs",
@@ -132,7 +112,7 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 import gpu_mlp
-from gpu_mlp.files.run_folder import check_destination
+from gpu_mlp.files.run_places import check_destination
 from tests.files.test_run_folder_failures import write
 from tests.files.models import KINDS
 write(Path(sys.argv[1], "open", "warm"))  # whatever is imported late is imported now

@@ -17,6 +17,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array, Captured, Graphs
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
+from gpu_mlp.learning.steps.after import After
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
 from gpu_mlp.network.factors import Factors
@@ -103,11 +104,12 @@ class GraphStep:
         losses: Array,
         optimizer: OptimizerState,
         finish: Finish | None,
-        after: Callable[[int], None],
+        after: After,
     ) -> None:
         """One step for each learning rate on the rows `order` (S B,) of a table: x (N, D_0), y, and weights or None.
 
-        Writes every step's loss into losses (S,) and calls `after` with the number of steps launched so far.
+        Writes every step's loss into losses (S,) and calls `after` with the number of steps launched so far, which
+        leaves the rest by returning True.
         """
         steps = len(learning_rates)
         if steps > len(self._losses):
@@ -124,8 +126,9 @@ class GraphStep:
             work = partial(self._epoch_steps, count, table, optimizer, finish)
             self._replay((count, id(table)), work)
             done += count
-            after(done)
-        losses[...] = self._losses[:steps]
+            if after(done):
+                break
+        losses[:done] = self._losses[:done]
 
     def _clock_rows(self, optimizer: OptimizerState, learning_rates: Sequence[float]) -> list[list[float]]:
         """The clocks of the optimizer's next steps."""

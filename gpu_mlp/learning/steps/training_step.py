@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from gpu_mlp.config import LARGEST_SEED, Loss, check_range, check_type
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.loss_scaling import allocate_loss_scale
 from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
+from gpu_mlp.learning.steps.after import After, Told
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.cuda_graph import GraphStep
 from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
@@ -127,23 +128,25 @@ class TrainingStep:
         order: Array,
         learning_rates: Sequence[float],
         losses: Array,
-        after: Callable[[int], None],
+        after: After,
     ) -> None:
         """The first steps of an epoch, one for each learning rate, on a checked table: x, y, and weights or None.
 
         order (N,) says which rows come when, `batch_size` of them to a step and what is left to the last one. Writes
-        every step's loss into losses (S,) and calls `after` with the number of steps launched so far.
+        every step's loss into losses (S,) and calls `after` with the number of steps launched so far, which leaves the
+        rest by returning True.
         """
+        told = Told(after)
         rows, steps = self.batch_size, len(learning_rates)
         full = min(len(order) // rows, steps)
         for first, last, size in ((0, full, rows), (full, steps, len(order) - full * rows)):
-            if first == last:
+            if first == last or told.enough:
                 continue
             index = order[first * rows : first * rows + (last - first) * size]
             rates, values = learning_rates[first:last], losses[first:last]
             batch, room = self.room_for(size)
             if isinstance(room, GraphStep):
-                tell = partial(_add_to, after, first)
+                tell = told.counting_from(first)
                 finish = self._finish(batch, table[2])
                 room.run_steps(table, index, rates, values, self.optimizer, finish, tell)
                 self.learning_rate = rates[-1]
@@ -152,7 +155,8 @@ class TrainingStep:
                 with room.products:
                     for i, self.learning_rate in enumerate(rates[at : at + STEPS_A_TURN], at):
                         self.run_rows(*table, index[i * size : (i + 1) * size], values[i, ...])
-                        after(first + i + 1)
+                        if after(first + i + 1):
+                            return
 
     def room_for(self, rows: int) -> Room:
         """The memory and the step of a batch of `rows` rows, made when first needed."""
@@ -213,7 +217,3 @@ class TrainingStep:
         if sample_weight is None:
             return x, y, None
         return x, y, to_weights(network.ops, sample_weight, rows=len(x), dtype=network.dtype)
-
-
-def _add_to(after: Callable[[int], None], first: int, done: int) -> None:
-    after(first + done)

@@ -1,0 +1,100 @@
+"""What must be the same for a run to go on where it stood: its description, and what has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.data.messages import quoted
+from gpu_mlp.errors import ConfigError, DataError
+from gpu_mlp.fitting import FitPlan
+
+__all__ = ["check_same_run", "describe_run"]
+
+# Settings that may change: how long the run is, and where its table lies.
+FREE = ("epochs", "stream")
+
+
+def describe_run(plan: FitPlan) -> dict[str, Any]:
+    """Plain data: the network, the settings, and digests of every column's preparation and of all values."""
+    features = [] if plan.preparation is None else plan.preparation.to_dict()["features"]
+    description = {
+        "network": asdict(plan.network_config),
+        "training": {key: value for key, value in asdict(plan.config).items() if key not in FREE},
+        "columns": {feature["name"]: _digest(feature) for feature in features},
+        "target": {"name": plan.target.name, "digest": _digest(plan.target.to_dict())},
+        "rows": {name: len(rows) for name, rows in asdict(plan.split).items()},
+        "values": _values(plan),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(description))  # lists where there are tuples
+    return plain
+
+
+def check_same_run(saved: Mapping[str, Any], plan: FitPlan) -> None:
+    """Raise ConfigError for another network or setting, DataError for another table; each says what has changed."""
+    now = describe_run(plan)
+    for part, what in (("network", "the network"), ("training", "the training")):
+        for name, value in now[part].items():
+            was = saved[part].get(name)
+            if was != value:
+                raise ConfigError(
+                    f"the run was saved with {name} {_shown(was)} of {what}, but would go on with {_shown(value)}; "
+                    "leave it as it was, or start a new run"
+                )
+    if now["columns"] != saved["columns"]:
+        _refuse_columns(saved["columns"], now["columns"])
+    if now["target"] != saved["target"]:
+        raise DataError(
+            f"the run was saved with the target {quoted(saved['target']['name'])}, but now that is "
+            f"{quoted(now['target']['name'])} or has other values; go on with the table as it was, or start a new run"
+        )
+    if now["rows"] != saved["rows"]:
+        raise DataError(
+            f"the run was saved with {sum(saved['rows'].values())} rows, but the table has {sum(now['rows'].values())} "
+            "now, or they are split in another way; go on with the table as it was, or start a new run"
+        )
+    if now["values"] != saved["values"]:
+        raise DataError(
+            "the values of the table have changed since the run was saved; go on with the table as it was, "
+            "or start a new run"
+        )
+
+
+def _refuse_columns(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """The first difference: gone, new, other values, or another order."""
+    advice = "go on with the table as it was, or start a new run"
+    for names, what in (
+        ([name for name in saved if name not in now], "is gone"),
+        ([name for name in now if name not in saved], "is new"),
+        ([name for name in now if now[name] != saved.get(name)], "has other values"),
+    ):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise DataError(
+                f"the table has changed since the run was saved: column {quoted(names[0])}{more} {what}; {advice}"
+            )
+    raise DataError(
+        f"the table has changed since the run was saved: its columns are in another order; {advice}"
+    )
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _values(plan: FitPlan) -> str:
+    """Of all that is trained and validated on, as the network reads it."""
+    digest = hashlib.sha256()
+    for name in ("train", "validation"):
+        for array in plan.arrays.get(name, ()):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _shown(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
