@@ -10,6 +10,7 @@ import pytest
 
 import gpu_mlp
 from gpu_mlp.errors import GpuMlpError
+from tests.conftest import ops_or_skip
 from tests.estimators.device_arrays import Watch, given, install
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -104,6 +105,20 @@ def test_partial_fit_and_a_warm_start_go_on(watch: Watch) -> None:
         check_equal(found.fit(given(X), given(y)), expected.fit(X, y))
 
 
+def test_a_model_moves_to_another_device_and_goes_on(watch: Watch) -> None:
+    for solver in ("adam", "sgd"):
+        y = TARGETS["multi-class"]
+        moving, staying = (make("multi-class", device="cpu", solver=solver) for _ in range(2))
+        for device in ("cpu", "cuda", "cuda", "cpu", "cuda"):
+            moving.set_params(device=device).partial_fit(X, y, classes=np.unique(y))
+            staying.partial_fit(X, y, classes=np.unique(y))
+            assert moving.device_.startswith(device)
+            check_equal(moving, staying)
+            np.testing.assert_allclose(moving.predict_proba(X), staying.predict_proba(X), rtol=1e-9)
+        assert moving.set_params(device="cpu").predict_proba(X).shape == (90, 3)
+        assert moving.device_ == "cpu"
+
+
 def test_rows_of_ones_own_are_validated_on_where_they_are(watch: Watch) -> None:
     held_out = slice(60, None)
     for task in ("multi-class", "regression"):
@@ -174,3 +189,26 @@ def test_refusals_are_those_of_the_host(watch: Watch, call: Callable[..., Any]) 
         assert not issubclass(caught.type, GpuMlpError)
         refusals.append((caught.type, str(caught.value)))
     assert refusals[0] == refusals[1]
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+@pytest.mark.parametrize("task", TARGETS)
+def test_a_real_gpus_arrays_are_taken(library: str, task: str) -> None:
+    ops_or_skip("cuda")
+    module: Any = pytest.importorskip(library)
+    if library == "torch" and not module.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    on = module.asarray if library == "cupy" else lambda array: module.as_tensor(array, device="cuda")
+    y = TARGETS[task]
+    for early_stopping in (False, True):
+        settings: dict[str, Any] = {"early_stopping": early_stopping, "validation_fraction": 0.2}
+        found = make(task, **settings).fit(on(X), on(y), sample_weight=on(WEIGHTS))
+        expected = make(task, device="cpu", **settings).fit(X, y, sample_weight=WEIGHTS)
+        for actual, other in zip(found.coefs_, expected.coefs_, strict=True):
+            np.testing.assert_allclose(actual, other, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.transform(on(X)), expected.transform(X), rtol=1e-6, atol=1e-8)
+        assert found.score(on(X), on(y), on(WEIGHTS)) == pytest.approx(expected.score(X, y, WEIGHTS))
+    given_rows = make(task).fit(on(X), on(y), X_val=on(X[:30]), y_val=on(y[:30]))
+    assert len(given_rows.validation_scores_) == 4
+    with pytest.raises(ValueError, match=r"^Input X contains NaN\."):
+        given_rows.predict(on(bad(np.nan)))
