@@ -1,6 +1,5 @@
 // What prepares a mini-batch, and the clock that tells every kernel which step it is.
 #include "halves.cuh"
-#include "maths.cuh"
 #include "packs.cuh"
 #include "sums.cuh"
 
@@ -39,12 +38,15 @@ __global__ void __launch_bounds__(256, 1)
   gather(rows_nd, order_s + *position * batch, out_bd, B, D);
 }
 
-// s_b = w_b / sum(w), all 0 where the weights sum to 0 (`smallest` is the least normal number). One block.
+// s_b = w_b / sum(w); all 0 and the total infinite where the weights sum to less than `smallest`, the least normal
+// number. One block.
 template <class T>
-__global__ void __launch_bounds__(1024, 1) row_shares(const T* weights_b, T* total, T* share_b, T smallest, long long B) {
+__global__ void __launch_bounds__(1024, 1)
+    row_shares(const T* weights_b, T* total, T* share_b, T smallest, T infinity, long long B) {
   T sum = T(0);
   for (long long b = threadIdx.x; b < B; b += blockDim.x) sum += weights_b[b];
-  sum = maths::maximum(block_reduce<Sum>(sum, T(0)), smallest);
+  sum = block_reduce<Sum>(sum, T(0));
+  if (sum < smallest) sum = infinity;
   for (long long b = threadIdx.x; b < B; b += blockDim.x) share_b[b] = weights_b[b] / sum;
   if (threadIdx.x == 0) *total = sum;
 }

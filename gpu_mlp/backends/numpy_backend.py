@@ -39,7 +39,7 @@ def to_host_array(array: Any) -> Array:
     if isinstance(array, np.ndarray):
         return array
     if hasattr(array, "__cuda_array_interface__"):
-        return np.asarray(array.get() if hasattr(array, "get") else array.detach().cpu())
+        return np.asarray(_fetched(array))
     if hasattr(array, "__dlpack__"):
         try:
             return np.from_dlpack(array)
@@ -54,6 +54,14 @@ def to_host_array(array: Any) -> Array:
         raise ShapeError(
             f"a {type(array).__name__} cannot be read as an array ({error}); give rows of the same length"
         ) from error
+
+
+def _fetched(array: Any) -> Any:
+    """What NumPy reads of a GPU's array, as its library gives it: CuPy, Numba, PyTorch, or JAX, whose NumPy can."""
+    for name in ("get", "copy_to_host"):
+        if hasattr(array, name):
+            return getattr(array, name)()
+    return array.detach().cpu() if hasattr(array, "detach") else array
 
 
 @cache

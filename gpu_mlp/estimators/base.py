@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from functools import partial
-from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,8 +15,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from gpu_mlp.config import Loss, NetworkConfig, check_type
 from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
-from gpu_mlp.estimators.inputs import checked_features
-from gpu_mlp.estimators.session import Session
+from gpu_mlp.estimators.inputs import check_same_sizes, checked_features, on_host
+from gpu_mlp.estimators.session import Session, initial_parameters
 from gpu_mlp.learning.callbacks import Callback, History
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.tables import Table, given_table
@@ -55,7 +53,10 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     device: str
     precision: str | None
     n_features_in_: int
+    coefs_: list[NDArray[Any]]
+    intercepts_: list[NDArray[Any]]
     _session: Session
+    _trained_on: str  # the device of the last fit
 
     def _keep(self, given: dict[str, Any]) -> None:
         """Every parameter of the constructor as an attribute of its name."""
@@ -91,6 +92,10 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _validation_answers(self, y: NDArray[Any]) -> NDArray[Any]:
         """y (N, O) as `_score_of` compares it."""
         return y
+
+    @abstractmethod
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        """What the user gave as `y_val`, (N,) or (N, O), as `_score_of` compares it."""
 
     def _row_constants(self, y: NDArray[Any]) -> NDArray[Any] | None:
         """What scikit-learn's loss of every row has beside the package's, (N,)."""
@@ -130,8 +135,8 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         given = y
         x, y = self._checked(x, y, incremental=incremental, reset=first)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, x)
-        sample_weight = self._row_weights(given, sample_weight)
+            sample_weight = _check_sample_weight(on_host(sample_weight), x)
+        sample_weight = self._row_weights(on_host(given), sample_weight)
         if y.ndim == 1:
             y = y.reshape(-1, 1)
         self.n_outputs_ = y.shape[1]
@@ -140,7 +145,9 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize(sizes, dtype)
-        self._open(sizes, dtype)
+        else:
+            check_same_sizes(type(self).__name__, self.coefs_, sizes)
+        self._trained_on = self._open(sizes, dtype).network.device
         if not incremental or not hasattr(self, "history_"):
             self.history_ = History()
         solvers.solve(self, x, y, sample_weight, incremental=incremental, validation=validation)
@@ -153,19 +160,13 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def _initialize(self, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Glorot's uniform weights and biases, drawn in scikit-learn's order; and everything that counts, at 0."""
+        """The first coefficients, and everything that counts, at 0."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._out_activation()
-        self.coefs_, self.intercepts_ = [], []
-        names = activation_names(self.activation)
-        for k, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            # scikit-learn's bound is that of the hidden layers' one activation.
-            name = names if isinstance(names, str) else names[min(k, len(names) - 1)] if names else "identity"
-            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / (fan_in + fan_out))
-            draw = partial(self._random_state.uniform, -bound, bound)
-            self.coefs_.append(draw((fan_in, fan_out)).astype(dtype, copy=False))
-            self.intercepts_.append(draw(fan_out).astype(dtype, copy=False))
+        self.coefs_, self.intercepts_ = initial_parameters(
+            self._random_state, activation_names(self.activation), sizes, dtype
+        )
         self.__dict__.pop("_session", None)
         self.loss_curve_: list[float] = []
         self._no_improvement_count = 0
@@ -173,12 +174,18 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
 
-    def _open(self, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Session:
-        """The network with the coefficients as they are now."""
+    def _open(self, sizes: tuple[int, ...], dtype: np.dtype[Any], *, to_predict: bool = False) -> Session:
+        """The network with the coefficients as they are now.
+
+        A model that was fitted on a GPU predicts on the CPU where there is none.
+        """
         config = NetworkConfig(sizes, activation_names(self.activation), dtype=dtype.name)  # type: ignore[arg-type]
         session: Session | None = self.__dict__.get("_session")
-        if session is None or (session.config, session.asked) != (config, self.device):
-            self._session = session = Session(config, self.coefs_, self.intercepts_, self.device)
+        if session is None or not session.serves(config, self.device, to_predict=to_predict):
+            elsewhere = to_predict and self.__dict__.get("_trained_on", "cpu") != "cpu"
+            self._session = session = Session(
+                config, self.coefs_, self.intercepts_, self.device, elsewhere=elsewhere
+            )
             self.coefs_, self.intercepts_ = session.show()
         session.read(self.coefs_, self.intercepts_)
         self.device_ = session.network.device
@@ -190,7 +197,7 @@ class BaseMLP(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         shapes = [np.shape(each) for each in self.coefs_]
         sizes = (shapes[0][0], *(columns for _, columns in shapes))
         dtype = np.dtype(np.float32 if self.coefs_[0].dtype == np.float32 else np.float64)
-        return self._open(sizes, dtype)
+        return self._open(sizes, dtype, to_predict=True)
 
     def _table(self, x: Any, y: NDArray[Any], sample_weight: Any, loss: Loss) -> Table:
         """Rows as the package's steps read them."""

@@ -12,16 +12,17 @@ from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpu_mlp.config import Loss
+from gpu_mlp.errors import ConfigError, DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
-from gpu_mlp.estimators.inputs import checked_features, checked_pair
+from gpu_mlp.estimators.inputs import checked_features, checked_pair, on_host
 
 __all__ = ["MLPClassifier"]
 
@@ -35,11 +36,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of the products: None for the type of X, or tf32, bf16, fp16.
         dropout: share of hidden units dropped in each step.
-        class_weight: "balanced", or a weight for each class, by which its rows' sample weights are multiplied.
+        class_weight: "balanced" (by `fit` alone), or a weight for each class, by which its rows' sample weights are
+            multiplied; of several labels a list of such.
         label_smoothing: how much of every target is spread over all classes.
         activation: any of the package, and one for each hidden layer where a sequence is given.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion with torch.optim's formulas, instead
-            of `solver`'s.
+            of `solver`'s; of `learning_rate_init`, `momentum`, `beta_1`, `beta_2` and `epsilon`.
         schedule: constant, step, exponential, cosine, one_cycle or plateau: what the learning rate is multiplied with.
         clip_norm: largest norm of all gradients together.
         callbacks: `gpu_mlp.Callback`s, told of every epoch.
@@ -101,6 +103,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:  # noqa: N803
         """One epoch over X (N, D) and y, from where the last call ended; the first call is told all `classes`."""
+        if isinstance(self.class_weight, str):
+            raise ConfigError(
+                "class_weight 'balanced' counts all rows, of which partial_fit sees a part; give each class its "
+                "weight, as sklearn.utils.compute_class_weight finds it"
+            )
+        y, classes = on_host(y), on_host(classes)
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             multilabel = type_of_target(y).startswith("multilabel")
@@ -134,7 +142,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _row_weights(self, y: Any, sample_weight: Any) -> Any:
         if self.class_weight is None:
             return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
+        if isinstance(self.class_weight, dict) and self._label_binarizer.y_type_ in ("binary", "multiclass"):
+            # A part of the table need not have every class.
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+            weights = of_classes[np.searchsorted(self.classes_, column_or_1d(y))]
+        else:
+            weights = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise DataError(
+                f"class_weight is {self.class_weight}, but a weight must be finite and at least 0"
+            )
         return weights if sample_weight is None else weights * sample_weight
 
     def _loss(self) -> Loss:
@@ -172,8 +189,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         answers: NDArray[Any] = self._label_binarizer.inverse_transform(y)
         return answers
 
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        found = np.asarray(y)
+        if found.ndim == 2 and found.shape[1] == 1:
+            found = found.ravel()
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            if found.shape != (len(found), self.n_outputs_):
+                raise ShapeError(
+                    f"y_val has shape {found.shape}, but y has {self.n_outputs_} labels for each row; give as many"
+                )
+            unknown, known = found[(found != 0) & (found != 1)], "a label is 0 or 1"
+        else:
+            found = column_or_1d(found)
+            unknown, known = found[~np.isin(found, self.classes_)], f"the classes of y are {self.classes_}"
+        if len(unknown):
+            raise DataError(f"y_val has {unknown.tolist()[0]!r}, but {known}; leave such rows out")
+        return found
+
     def _score_of(self, y: NDArray[Any], answers: NDArray[Any], sample_weight: Any) -> float:
         return float(accuracy_score(y, answers, sample_weight=sample_weight))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """The share of rows whose class, or whose labels altogether, are predicted right."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The probability of every class, or of every label, for each row of X (N, D): (N, C)."""

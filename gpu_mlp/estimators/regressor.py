@@ -13,12 +13,13 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from gpu_mlp.config import Loss
+from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.estimators.base import BaseMLP
 from gpu_mlp.estimators.constraints import SHARED
-from gpu_mlp.estimators.inputs import checked_pair
+from gpu_mlp.estimators.inputs import checked_pair, on_host
 
 __all__ = ["MLPRegressor"]
 
@@ -37,7 +38,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         huber_delta, quantile: of these losses.
         activation: any of the package, and one for each hidden layer where a sequence is given.
         optimizer: sgd, momentum, nesterov, rmsprop, adagrad, adam, adamw or lion with torch.optim's formulas, instead
-            of `solver`'s.
+            of `solver`'s; of `learning_rate_init`, `momentum`, `beta_1`, `beta_2` and `epsilon`.
         schedule: constant, step, exponential, cosine, one_cycle or plateau: what the learning rate is multiplied with.
         clip_norm: largest norm of all gradients together.
         callbacks: `gpu_mlp.Callback`s, told of every epoch.
@@ -102,11 +103,31 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """One epoch over X (N, D) and y (N,) or (N, O), from where the last call ended."""
         return self._fit(X, y, sample_weight, incremental=True)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """R^2 of the predictions for X (N, D)."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
+
     def _checked(self, x: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Any]:
         x, y = checked_pair(self, x, y, reset=reset, numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "US":
+            raise DataError(
+                f"y holds text, such as {str(y.flat[0])!r}, but MLPRegressor takes numbers; convert them, or use "
+                "MLPClassifier for classes"
+            )
         return x, y
+
+    def _checked_validation(self, y: Any) -> NDArray[Any]:
+        name, shape = type(self).__name__, (len(y), self.n_outputs_)
+        found: NDArray[Any] = check_array(
+            y, dtype="numeric", ensure_2d=False, estimator=name, input_name="y_val"
+        )
+        if found.shape != shape and not (found.ndim == self.n_outputs_ == 1):
+            raise ShapeError(
+                f"y_val has shape {found.shape}, but y has {self.n_outputs_} outputs; give as many"
+            )
+        return found
 
     def _loss(self) -> Loss:
         if self.loss == "squared_error":

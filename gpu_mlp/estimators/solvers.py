@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.estimators.inputs import checked_features
+from gpu_mlp.estimators.held_out import check_both, given_rows, split
 from gpu_mlp.estimators.session import OptimizerMemory
 from gpu_mlp.estimators.stochastic import StochasticRun
 from gpu_mlp.learning.epochs import EpochRunner
@@ -31,6 +30,8 @@ __all__ = ["objective", "packed_objective", "solve"]
 
 LARGEST_DROPOUT_SEED = 2**31 - 1
 AUTO_BATCH = 200
+# Parameters that only mean something where there are mini-batches and epochs.
+FOR_BATCHES = ("dropout", "optimizer", "schedule", "clip_norm", "callbacks", "progress")
 
 
 def solve(
@@ -43,6 +44,7 @@ def solve(
     validation: tuple[Any, Any],
 ) -> None:
     """Train the estimator's network on x (N, D) and y (N, O) by the solver that it names."""
+    check_both(*validation)
     if estimator.solver == "lbfgs":
         _refuse_what_needs_batches(estimator, validation[0])
         _solve_lbfgs(estimator, x, y, sample_weight)
@@ -52,7 +54,7 @@ def solve(
 
 def _refuse_what_needs_batches(estimator: Any, x_val: Any) -> None:
     """L-BFGS has neither mini-batches nor epochs."""
-    given = {name: getattr(estimator, name) for name in ("dropout", "optimizer", "schedule", "clip_norm")}
+    given = {name: getattr(estimator, name) for name in FOR_BATCHES}
     names = [name for name, value in given.items() if value] + (["X_val"] if x_val is not None else [])
     if names:
         raise ConfigError(
@@ -122,9 +124,9 @@ def _solve_stochastic(
 ) -> None:
     held_out = None
     if validation[0] is not None:
-        held_out = _given_validation(estimator, *validation)
+        held_out = given_rows(estimator, *validation)
     elif estimator.early_stopping:
-        (x, y, sample_weight), held_out = _split(estimator, x, y, sample_weight)
+        (x, y, sample_weight), held_out = split(estimator, x, y, sample_weight)
     if held_out is not None and estimator.validation_scores_ is None:
         estimator.validation_scores_ = []
     step = _step(estimator, _batch_size(estimator, x.shape[0]), incremental=incremental)
@@ -141,34 +143,6 @@ def _solve_stochastic(
     )
     run.run(incremental=incremental, callbacks=estimator._listeners())
     estimator._optimizer.keep(step)
-
-
-def _split(estimator: Any, x: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any]:
-    """x, y and weights of training rows, and of validation rows, drawn as scikit-learn draws them."""
-    stratify = y if estimator.stratifies and estimator.n_outputs_ == 1 else None
-    arrays = (x, y) if sample_weight is None else (x, y, sample_weight)
-    parts = train_test_split(
-        *arrays,
-        random_state=estimator._random_state,
-        test_size=estimator.validation_fraction,
-        stratify=stratify,
-    )
-    train, held_out = (*parts[::2], None)[:3], (*parts[1::2], None)[:3]
-    if held_out[0].shape[0] < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-        )
-    return train, (held_out[0], estimator._validation_answers(held_out[1]), held_out[2])
-
-
-def _given_validation(estimator: Any, x: Any, y: Any) -> tuple[Any, Any, None]:
-    """Rows that were held out by the user, checked as rows to predict are."""
-    if y is None:
-        raise ValueError("X_val was given without y_val; give the targets of its rows too")
-    x, y = checked_features(estimator, x), np.asarray(y)
-    if len(y) != x.shape[0]:
-        raise ValueError(f"y_val has {len(y)} rows, but X_val has {x.shape[0]}; give one target a row")
-    return x, y, None
 
 
 def _batch_size(estimator: Any, rows: int) -> int:

@@ -79,7 +79,10 @@ class StochasticRun:
                         ConvergenceWarning,
                         stacklevel=4,
                     )
+            if not self.history.stopped and not incremental:
+                self.history.stopped = "all epochs done"
         except KeyboardInterrupt:
+            self.history.stopped = "interrupted"
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
             if estimator.early_stopping:

@@ -127,6 +127,25 @@ class Recorder:
         return call
 
 
+class RecordedNumPy:
+    """NumPy, whose elementwise functions can be recorded where they write into an array that they are handed."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(np, name)
+        if isinstance(value, np.ufunc):
+            value = partial(self._call, value)
+        setattr(self, name, value)
+        return value
+
+    def _call(self, function: np.ufunc, *arguments: Any, **settings: Any) -> Any:
+        if "out" in settings:
+            return self._recorder.recorded(partial(function, **settings), settings["out"])(*arguments)
+        return function(*arguments, **settings)
+
+
 # Epilogues that would do what a kernel is to be seen doing.
 DONE_BY_KERNELS = frozenset({"RELU_BIAS", "RELU_AUX_BIAS", "GELU_AUX_BIAS", "BGRADB"})
 
@@ -152,8 +171,9 @@ def emulated_ops(
     reason = unavailable_reason()
     if reason is not None:
         raise DeviceError(f"kernels cannot be emulated here: {reason}")
+    compiler, recorder = EmulatedCompiler(mode, change), Recorder()
     reference = reference_ops(
-        np,
+        RecordedNumPy(recorder),
         name="reference",
         device="cuda:0",
         erf=scipy.special.erf,
@@ -161,7 +181,6 @@ def emulated_ops(
         to_host=np.asarray,
         synchronize=lambda: None,
     )
-    compiler, recorder = EmulatedCompiler(mode, change), Recorder()
 
     def compile_recorded(file: str, source: str, name: str) -> Launch:
         return recorder.recorded(compiler(file, source, name))

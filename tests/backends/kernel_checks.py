@@ -307,6 +307,7 @@ def _check_shares(memory: Memory, weights: Array) -> None:
     total, share = memory.out(), memory.out(len(weights))
     memory.ops.row_shares(given, total, share)
     memory.check("share", share, kept / max(kept.sum(), 1e-30))
+    memory.check("total", total, np.array(kept.sum() or np.inf))
 
 
 CHECKS: dict[str, Callable[[Ops, str], None]] = {

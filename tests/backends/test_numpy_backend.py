@@ -32,20 +32,28 @@ def test_lists_and_numbers_become_arrays(given: Any, expected: Any) -> None:
 
 
 class OnDevice:
-    """An array of another library on a GPU, as CuPy's (`get`) or PyTorch's (`detach().cpu()`)."""
+    """An array of another library on a GPU, as CuPy's, Numba's, PyTorch's or JAX's."""
 
     __cuda_array_interface__: dict[str, Any]
 
     def __init__(self, kind: str) -> None:
         self.__cuda_array_interface__ = {}
+        self.kind = kind
         if kind == "cupy":
             self.get = lambda: np.arange(3)
-        else:
+        elif kind == "numba":
+            self.copy_to_host = lambda: np.arange(3)
+        elif kind == "torch":
             self.detach = lambda: self
             self.cpu = lambda: np.arange(3)
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self.kind != "jax":
+            raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+        return np.arange(3)
 
-@pytest.mark.parametrize("kind", ["cupy", "torch"])
+
+@pytest.mark.parametrize("kind", ["cupy", "numba", "torch", "jax"])
 def test_arrays_on_a_gpu_are_fetched(kind: str) -> None:
     assert to_host_array(OnDevice(kind)).tolist() == [0, 1, 2]
 
@@ -92,5 +100,7 @@ def test_shares_are_the_weights_over_their_sum(
     total, share = memory(dtype=dtype), memory(batch, dtype=dtype)
     ops.row_shares(ops.to_device(weights), total, share)
     np.testing.assert_allclose(ops.to_host(share), weights / weights.sum(dtype=float), rtol=1e-6)
+    assert float(total) == pytest.approx(weights.sum(dtype=float), rel=1e-6)
     ops.row_shares(ops.to_device(np.zeros(batch, dtype)), total, share)
     assert not np.any(ops.to_host(share))
+    assert float(total) == np.inf

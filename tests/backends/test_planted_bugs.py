@@ -221,9 +221,7 @@ BUGS = {
     ),
     # rows.cu
     "the index is taken for the row": Bug("rows.cu", "rows_nd + index_b[b] * D + d", "rows_nd + b * D + d"),
-    "shares of a weight of 0": Bug(
-        "rows.cu", "maths::maximum(block_reduce<Sum>(sum, T(0)), smallest)", "block_reduce<Sum>(sum, T(0))"
-    ),
+    "shares of a weight of 0": Bug("rows.cu", "if (sum < smallest) sum = infinity;", ""),
     "the clock runs late": Bug(
         "rows.cu", "{step, rate, shrink", "{step - 1, rate, shrink", seen_by="activation.cu"
     ),

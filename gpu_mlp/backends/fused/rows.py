@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ def launch_gather(
 
 
 def row_shares(kernels: KernelLibrary, weights: Array, total: Array, share: Array) -> None:
-    """s_b = w_b / sum(w), all 0 where the weights sum to 0."""
+    """As `reference.rows.row_shares`."""
     kernel = kernels.get("rows.cu", f"row_shares<{c_type(weights)}>")
     smallest = float(np.finfo(share.dtype).tiny)
-    kernel(*one_block(weights.size), weights, total, share, smallest)
+    kernel(*one_block(weights.size), weights, total, share, smallest, math.inf)

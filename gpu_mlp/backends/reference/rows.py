@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ def gather_rows(xp: Any, rows: Array, index: Array, out: Array) -> None:
 
 
 def row_shares(xp: Any, weights: Array, total: Array, share: Array) -> None:
-    """s_b = w_b / sum(w), all 0 where the weights sum to 0: weights (B,), total () scratch, share (B,)."""
+    """s_b = w_b / sum(w): weights (B,), total (), share (B,).
+
+    Where the weights sum to 0 every share is 0 and the total is infinite, so that a penalty over it is 0 as well.
+    """
     xp.sum(weights, out=total)
-    xp.maximum(total, float(np.finfo(share.dtype).tiny), out=total)
+    xp.copyto(total, math.inf, where=total < np.finfo(share.dtype).tiny)
     xp.divide(weights, total, out=share)
