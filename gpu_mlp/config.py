@@ -44,6 +44,26 @@ SCHEDULE_NAMES = ("constant", "step", "exponential", "cosine", "one_cycle", "pla
 LARGEST_SEED = 2**64 - 1
 
 
+# What PyTorch, NumPy and people call the types whose names here are shorter.
+OTHER_NAMES = {
+    "bfloat16": "bf16",
+    "bfloat": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "f16": "fp16",
+    "fp16": "fp16",
+} | {
+    "tensorfloat32": "tf32",
+    "tfloat32": "tf32",
+    "bf16": "bf16",
+    "tf32": "tf32",
+    "fp32": "float32",
+    "single": "float32",
+    "fp64": "float64",
+    "double": "float64",
+}
+
+
 def check_choice(what: str, value: object, known: Iterable[str]) -> None:
     """Raise ConfigError unless `value` is one of the known names."""
     names = tuple(known)
@@ -59,7 +79,7 @@ def check_type(what: str, value: object, type_: type, expected: str) -> None:
 
 def check_precision(precision: str, dtype: str) -> None:
     """Raise ConfigError unless it is "auto", the network's own type, or one that products of float32 are rounded to."""
-    check_choice("precision", precision, ("auto", *PRECISION_NAMES))
+    _check_precision_name(precision)
     if precision in ("float32", "float64", "auto") and precision not in (dtype, "auto"):
         raise ConfigError(
             f"precision is {precision!r}, but the network has dtype {dtype}; give it that dtype"
@@ -68,6 +88,14 @@ def check_precision(precision: str, dtype: str) -> None:
         raise ConfigError(
             f"precision {precision!r} rounds float32, but the network has dtype {dtype}; use float32"
         )
+
+
+def _check_precision_name(precision: str) -> None:
+    """Raise ConfigError, which knows what others call the half types."""
+    known = OTHER_NAMES.get(str(precision).lower().replace("-", "").replace("_", ""))
+    if known is not None and precision not in PRECISION_NAMES:
+        raise ConfigError(f"precision {precision!r} is unknown; did you mean {known!r}?")
+    check_choice("precision", precision, ("auto", *PRECISION_NAMES))
 
 
 def to_tuple(what: str, value: Any, expected: str) -> tuple[Any, ...]:
@@ -277,7 +305,7 @@ class TrainingConfig:
         check_range("schedule_factor", self.schedule_factor, low=0.0, high=1.0, low_open=True)
         check_range("warmup_epochs", self.warmup_epochs, low=0.0)
         check_range("dropout", self.dropout, low=0.0, high=1.0, high_open=True)
-        check_choice("precision", self.precision, ("auto", *PRECISION_NAMES))
+        _check_precision_name(self.precision)
         if self.patience is not None:
             check_range("patience", self.patience, low=1, whole=True)
         check_range("min_delta", self.min_delta, low=0.0)

@@ -13,7 +13,14 @@ import pytest
 
 from gpu_mlp import config, errors
 from gpu_mlp.backends.base import LOSS_NAMES
-from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig, check_choice, check_range
+from gpu_mlp.config import (
+    Loss,
+    NetworkConfig,
+    TrainingConfig,
+    check_choice,
+    check_precision,
+    check_range,
+)
 from gpu_mlp.errors import ConfigError, did_you_mean
 
 
@@ -197,3 +204,27 @@ def test_every_error_is_of_the_family_and_of_a_built_in_kind() -> None:
         error = getattr(errors, name)
         assert issubclass(error, errors.GpuMlpError)
         assert issubclass(error, kind)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("bfloat16", "bf16"),
+        ("BF16", "bf16"),
+        ("float16", "fp16"),
+        ("half", "fp16"),
+        ("fp-16", "fp16"),
+        ("TF32", "tf32"),
+        ("double", "float64"),
+        ("float33", "float32"),
+    ],
+)
+def test_a_precision_of_another_name_is_recognised(given: str, meant: str) -> None:
+    makers: tuple[Any, ...] = (
+        lambda: TrainingConfig(precision=given),
+        lambda: check_precision(given, "float32"),
+    )
+    for make in makers:
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert str(caught.value) == f"precision {given!r} is unknown; did you mean {meant!r}?"

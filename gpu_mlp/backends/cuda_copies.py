@@ -15,7 +15,7 @@ __all__ = ["CupyCopies"]
 
 
 class CupyCopies:
-    """Copies to one CUDA device; the computing is what the current stream of the calling thread does."""
+    """Copies to one CUDA device; the computing is what its current stream of the calling thread does."""
 
     def __init__(self, cupy: Any, index: int) -> None:
         self._cuda = cupy.cuda
@@ -38,19 +38,26 @@ class CupyCopies:
 
     def start(self, pairs: Sequence[tuple[np.ndarray[Any, Any], Any]], after: Mark) -> Mark:
         """On this object's stream."""
-        self._stream.wait_event(after)
-        for source, target in pairs:
-            _check(source, target)
-            target.data.copy_from_host_async(source.ctypes.data, source.nbytes, self._stream)
-        return self._recorded(self._stream)
+        with self._cuda.Device(self._index):
+            self._stream.wait_event(after)
+            try:
+                for source, target in pairs:
+                    _check(source, target)
+                    target.data.copy_from_host_async(source.ctypes.data, source.nbytes, self._stream)
+                return self._recorded(self._stream)
+            except BaseException:  # nobody could wait for what has begun: it has no event
+                self._stream.synchronize()
+                raise
 
     def computed(self) -> Mark:
-        """An event on the current stream."""
-        return self._recorded(self._cuda.get_current_stream())
+        """An event on the device's current stream, whichever device is the current one."""
+        with self._cuda.Device(self._index):
+            return self._recorded(self._cuda.get_current_stream())
 
     def hold_computing(self, until: Mark) -> None:
-        """The current stream waits."""
-        self._cuda.get_current_stream().wait_event(until)
+        """The device's current stream waits."""
+        with self._cuda.Device(self._index):
+            self._cuda.get_current_stream().wait_event(until)
 
     def wait_here(self, until: Mark) -> None:
         """The thread sleeps."""

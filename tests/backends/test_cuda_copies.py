@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,17 +22,24 @@ class Cuda:
         self.log: list[str] = []
         self.pinned_left = 1 << 20
         self.runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError)
-        self.current = self.Stream(name="current")
+        self.device = 0  # the current one
         self.events = 0
 
+    @contextmanager
     def Device(self, index: int) -> Any:  # noqa: N802
-        self.log.append(f"device {index}")
-        return nullcontext()
+        before, self.device = self.device, index
+        yield
+        self.device = before
 
     def Stream(self, *, non_blocking: bool = False, name: str = "") -> Any:  # noqa: N802
-        label = name or f"{'free' if non_blocking else 'blocking'} stream"
+        label = name or f"{'free' if non_blocking else 'blocking'} stream of {self.device}"
+
+        def wait_event(event: Any) -> None:
+            assert event.device == self.device
+            self.log.append(f"{label} waits for {event.name}")
+
         return SimpleNamespace(
-            name=label, wait_event=lambda event: self.log.append(f"{label} waits for {event.name}")
+            name=label, wait_event=wait_event, synchronize=lambda: self.log.append(f"host waits for {label}")
         )
 
     def Event(self, *, block: bool, disable_timing: bool) -> Any:  # noqa: N802
@@ -42,12 +49,13 @@ class Cuda:
         self.events += 1
         return SimpleNamespace(
             name=name,
+            device=self.device,
             record=lambda stream: self.log.append(f"{name} on {stream.name}"),
             synchronize=lambda: self.log.append(f"host waits for {name}"),
         )
 
     def get_current_stream(self) -> Any:
-        return self.current
+        return self.Stream(name=f"current of {self.device}")
 
     def alloc_pinned_memory(self, size: int) -> Any:
         if size > self.pinned_left:
@@ -74,27 +82,40 @@ def cuda() -> Cuda:
 
 @pytest.fixture
 def copies(cuda: Cuda) -> CupyCopies:
-    made = CupyCopies(SimpleNamespace(cuda=cuda), 3)
-    assert cuda.log == ["device 3"]
-    cuda.log.clear()
-    return made
+    return CupyCopies(SimpleNamespace(cuda=cuda), 3)
 
 
 def test_copies_run_on_a_stream_of_their_own_between_two_events(cuda: Cuda, copies: CupyCopies) -> None:
-    """A blocking stream would wait for all computing on the null stream."""
+    """A blocking stream would wait for all computing on the null stream; another device is the current one."""
     x, y = copies.host_memory((4, 3), np.float32), copies.host_memory((4,), np.int64)
     before = copies.computed()
     done = copies.start([(x, OnDevice(x, cuda)), (y[:2], OnDevice(y[:2], cuda))], before)
     copies.hold_computing(done)
     copies.wait_here(done)
     assert cuda.log == [
-        "event 0 on current",
-        "free stream waits for event 0",
-        f"48 bytes from {x.ctypes.data} on free stream",
-        f"16 bytes from {y.ctypes.data} on free stream",
-        "event 1 on free stream",
-        "current waits for event 1",
+        "event 0 on current of 3",
+        "free stream of 3 waits for event 0",
+        f"48 bytes from {x.ctypes.data} on free stream of 3",
+        f"16 bytes from {y.ctypes.data} on free stream of 3",
+        "event 1 on free stream of 3",
+        "current of 3 waits for event 1",
         "host waits for event 1",
+    ]
+    assert cuda.device == 0
+
+
+def test_a_copy_that_cannot_begin_is_an_error_once_those_before_it_are_done(
+    cuda: Cuda, copies: CupyCopies
+) -> None:
+    """Nobody else could wait for them, and their memory goes to somebody else."""
+    x = copies.host_memory((4, 3), np.float32)
+    broken = OnDevice(x, cuda)
+    broken.data = SimpleNamespace(copy_from_host_async=lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        copies.start([(x, OnDevice(x, cuda)), (x, broken)], copies.computed())
+    assert cuda.log[-2:] == [
+        f"48 bytes from {x.ctypes.data} on free stream of 3",
+        "host waits for free stream of 3",
     ]
 
 
