@@ -31,6 +31,8 @@ class EpochRunner:
         table: the rows, `learning.tables.given_table`.
         stream: "auto", "always" or "never", as in `TrainingConfig`.
 
+    `bytes_to_come` is how much of the device's memory the first epoch takes.
+
     Raises DataError or ShapeError for values that cannot be taken, DeviceError where "never" leaves no room.
     """
 
@@ -44,6 +46,7 @@ class EpochRunner:
         self.table, streamed = place_table(
             network, step.loss, table, stream, precision=step.precision, more_bytes=more
         )
+        self.bytes_to_come = 0 if streamed else more
         self.done = 0  # steps of the epoch
         self._stream = TableStream(network.ops, self.table, step.batch_size) if streamed else None
         weights = self.table.weights

@@ -13,7 +13,7 @@ from gpu_mlp.learning.randomness import buffer_order
 from gpu_mlp.learning.row_source import Buffer, BufferReader, RowSource
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.steps.after import Told
-from gpu_mlp.learning.streaming import TableStream
+from gpu_mlp.learning.streaming import CHUNK_BYTES, TableStream
 
 __all__ = ["SourceEpochs", "source_order"]
 
@@ -45,6 +45,7 @@ class SourceEpochs:
         self.steps_per_epoch = -(-self.rows // step.batch_size)
         self.buffer_rows = max(buffer_rows // step.batch_size, 1) * step.batch_size
         step.room_for(self.rows - (self.steps_per_epoch - 1) * step.batch_size)  # of the last batch
+        self.bytes_to_come = 2 * CHUNK_BYTES
         self._source, self._seed = source, seed
         self._losses: Array = step.network.ops.xp.zeros(self.steps_per_epoch, step.network.dtype)
         self._number = 0

@@ -19,6 +19,7 @@ class Epochs(Protocol):
 
     rows: int
     steps_per_epoch: int
+    bytes_to_come: int  # of the device's memory, in the first epoch
 
     @property
     def done(self) -> int:
@@ -50,6 +51,7 @@ class TableEpochs:
 
     def __init__(self, runner: EpochRunner, seed: int | None) -> None:
         self.rows, self.steps_per_epoch = runner.rows, runner.steps_per_epoch
+        self.bytes_to_come = runner.bytes_to_come
         self._runner, self._seed = runner, seed
         self._order: Array = np.arange(self.rows, dtype=np.int64)
         self.run, self.losses = runner.run, runner.losses

@@ -88,7 +88,12 @@ class TrainingRun:
         self.validation: Table | None = None
         if validation_table is not None:
             self.validation, _ = place_table(
-                network, self.loss, validation_table, config.stream, precision=config.precision
+                network,
+                self.loss,
+                validation_table,
+                config.stream,
+                precision=config.precision,
+                more_bytes=self._epochs.bytes_to_come,
             )
 
     # ---- what callbacks may ask for

@@ -138,6 +138,23 @@ def test_each_table_is_placed_by_what_the_last_one_left(
     assert not free
 
 
+@pytest.mark.parametrize(("missing", "streamed"), [(0, []), (1, ["validation"])])
+def test_the_validation_table_leaves_room_for_the_first_epoch(
+    missing: int, streamed: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whose order and clocks are allocated after it."""
+    monkeypatch.setattr(placement, "RESERVED_BYTES", 0)
+    monkeypatch.setattr(placement, "RESERVED_SHARE", 0.0)
+    monkeypatch.setattr(placement, "_forward_bytes", lambda network: 0)
+    to_come = 16 * ROWS + 128 * 8
+    free = [2**40, 4 * ROWS * (3 + 2) + to_come - missing]
+    net = network_with(None)
+    net.ops = replace(net.ops, free_memory=lambda: free.pop(0))
+    with caplog.at_level(logging.INFO, "gpu_mlp"):
+        train(net, X, Y, TrainingConfig(epochs=1), validation=(X, Y))
+    assert [message.split()[1] for message in caplog.messages] == streamed
+
+
 def test_the_step_of_the_last_batch_has_its_memory_before_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or what was left for it might have been given away."""
     net = network_with(None)
