@@ -245,8 +245,8 @@ class TrainingConfig:
         dropout: the share of hidden units dropped at each step, one for all hidden layers.
         precision: of the products: auto is the network's dtype; tf32, bf16 and fp16 round their factors on tensor cores
             (fp16 with loss scaling: a step whose gradients overflow is skipped, and counts as one for the schedule and
-            the bias correction); sums, parameters and their updates stay in float32. The validation after every epoch has
-            the same precision; what a trained model predicts and is evaluated with has the network's dtype.
+            the bias correction); sums, parameters and their updates stay in float32. The validation after every epoch
+            has the same precision; what a trained model predicts has the network's dtype.
         shuffle: a new order of the rows each epoch.
         patience: stop after this many epochs without improvement of the monitored loss, and restore the best weights.
         min_delta: what counts as an improvement.

@@ -181,7 +181,7 @@ def test_the_walker_reads_the_whole_package() -> None:
     )
     source = modules["learning.training_run"].read_text(encoding="utf-8")
     found = imports_of(source, "learning.training_run", is_package=False)
-    assert {"backends.base.Array", "config.TrainingConfig", "network.network.Network"} <= found
+    assert {"errors.ShapeError", "config.TrainingConfig", "network.network.Network"} <= found
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.backends.base import Array
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning import divergence
 from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
 from gpu_mlp.learning.epochs import EpochRunner
 from gpu_mlp.learning.loss_scaling import all_skipped
+from gpu_mlp.learning.moving_arrays import MovingArrays, fill, on_host
 from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.row_source import RowSource
@@ -70,7 +70,7 @@ class TrainingRun:
             seed=config.seed,
             precision=config.precision,
         )
-        self._at_start = {name: array.copy() for name, array in self._moving().items()}
+        self._moving = MovingArrays(self.step)
         self._stopping: EarlyStopping | None = None
         if config.patience is not None:
             self._stopping = EarlyStopping(config.patience, config.min_delta, network.parameters.flat)
@@ -117,14 +117,11 @@ class TrainingRun:
     def state(self) -> TrainingState:
         """All that the run is now, copied to the host; waits for the device."""
         position = self._position()
-        arrays = self._moving()
-        if position:
-            arrays |= {f"start.{name}": array for name, array in self._at_start.items()}
+        arrays = self._moving.saved(with_start=position > 0)
         if self._stopping is not None:
-            arrays["best"] = self._stopping.best
-        on_host = {name: _saved(self.network.ops.to_host(array)) for name, array in arrays.items()}
+            arrays["best"] = on_host(self.network.ops, self._stopping.best)
         if position:
-            on_host["losses"] = self._epochs.losses().copy()
+            arrays["losses"] = self._epochs.losses().copy()
         numbers = {f"schedule.{name}": value for name, value in self.schedule.state().items()}
         if self._stopping is not None:
             numbers |= {"best_loss": self._stopping.best_loss, "best_epoch": self._stopping.best_epoch}
@@ -134,7 +131,7 @@ class TrainingRun:
             steps_per_epoch=self.steps_per_epoch,
             position=position,
             seconds=self._seconds if position else 0.0,
-            arrays=on_host | {name: np.array(value, np.float64) for name, value in numbers.items()},
+            arrays=arrays | {name: np.array(value, np.float64) for name, value in numbers.items()},
             history=history,
         )
 
@@ -147,15 +144,13 @@ class TrainingRun:
                 f"the saved state is of {state.rows} rows in {state.steps_per_epoch} steps an epoch, but this table "
                 f"has {self.rows} rows in {self.steps_per_epoch} steps; go on with the table that it was saved with"
             )
-        self._fill(self._moving(), state, "")
-        if state.position:
-            self._fill(self._at_start, state, "start.")
+        self._moving.restore(state)
         self.step.optimizer.step = state.steps
         self.schedule.restore(
             {name: float(take(state, f"schedule.{name}", ())) for name in self.schedule.state()}
         )
         if (stopping := self._stopping) is not None:
-            self._fill({"best": stopping.best}, state, "")
+            fill(self.network.ops, {"best": stopping.best}, state)
             stopping.best_loss = float(take(state, "best_loss", ()))
             stopping.best_epoch = int(take(state, "best_epoch", ()))
         self.history.epochs[:] = state.history.epochs
@@ -200,8 +195,7 @@ class TrainingRun:
     def _epoch(self, number: int, callbacks: Sequence[Callback]) -> Epoch | None:
         """None where the run is stopped before its end."""
         if self._position() == 0:
-            for name, array in self._moving().items():
-                self._at_start[name][...] = array
+            self._moving.mark_start()
             self._epochs.begin(number)
         # Overflow is looked for once an epoch, in the losses, and reported with its step and layer.
         while self._epochs.done < self.steps_per_epoch:
@@ -266,24 +260,10 @@ class TrainingRun:
         total = self.total_epochs * steps
         return [rate * self.schedule.factor(i, steps, total) for i in range(first, last)]
 
-    # ---- what changes from step to step
-
-    def _moving(self) -> dict[str, Array]:
-        """The arrays that a step changes; the number of steps is the optimizer's."""
-        optimizer = {f"optimizer.{name}": array for name, array in self.step.optimizer.arrays.items()}
-        arrays = {"parameters": self.network.parameters.flat, **optimizer}
-        if (scaling := self.step.loss_scale) is not None:
-            arrays |= {"scale": scaling.scale, "scale_steps": scaling.steps, "skipped": scaling.skipped}
-        return arrays
-
-    def _fill(self, arrays: Mapping[str, Array], state: TrainingState, prefix: str) -> None:
-        for name, array in arrays.items():
-            saved = take(state, prefix + name, array.shape)
-            array[...] = self.network.ops.to_device(saved.astype(array.dtype))
+    # ---- where an epoch did not stay finite
 
     def _restore_epoch_start(self, number: int) -> None:
-        for name, array in self._moving().items():
-            array[...] = self._at_start[name]
+        self._moving.back_to_start()
         self.step.optimizer.step = (number - 1) * self.steps_per_epoch
 
     def _check_finite(self, number: int, losses: NDArray[Any]) -> None:
@@ -313,8 +293,3 @@ class TrainingRun:
         finite = room.finite_layers()
         self._restore_epoch_start(number)
         return finite
-
-
-def _saved(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy; small counters as float64."""
-    return np.array(array, np.float64 if array.dtype.kind == "i" else array.dtype)

@@ -43,12 +43,12 @@ class TrainingStep:
             its sample weights, or its number of rows. Biases have none.
         dropout: share of hidden units dropped, in [0, 1).
         seed: of the dropout masks.
-        precision: of the products, as in `TrainingConfig`. With "fp16" the loss is scaled by `loss_scale.scale` (), which
-            lies on the device; a step whose gradients overflow is skipped, and `gradients` then hold what overflowed.
+        precision: of the products, as in `TrainingConfig`. With "fp16" the loss is scaled by `loss_scale.scale` (), on
+            the device; a step whose gradients overflow is skipped, and `gradients` then hold what overflowed.
 
-    A step neither allocates arrays nor waits for the device, except that NumPy's rounding to another precision than the
-    network's own takes memory in every step; `float(loss)` waits. Targets' ranges are not looked at here, since that would
-    wait too: see `gpu_mlp.losses` for what each loss takes.
+    A step neither allocates arrays nor waits for the device, except that NumPy's rounding to another precision than
+    the network's own takes memory in every step; `float(loss)` waits. Targets' ranges are not looked at here, since
+    that would wait too: see `gpu_mlp.losses` for what each loss takes.
     """
 
     def __init__(
