@@ -224,3 +224,30 @@ def test_the_clock_is_free_again_after_a_failed_launch(
     with pytest.raises(RuntimeError, match="an illegal address"):
         step(np.ones((8, 5), np.float32), np.ones((8, 3), np.float32))
     assert not graphs._clock.held
+
+
+@pytest.mark.parametrize("precision", ["float32", *ROUNDED_PRECISIONS])
+@pytest.mark.parametrize("activation", ["relu", "gelu_tanh"])
+def test_captured_steps_whose_products_do_everything_in_one_go_train_like_plain_ones(
+    precision: str, activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every epilogue of cuBLASLt: bias, activation, what it keeps aside, and the gradients of both."""
+    try:
+        ops = emulated_ops(missing=frozenset())
+    except DeviceError as error:
+        pytest.skip(str(error))
+    counting = Counting(ops.graphs)
+    monkeypatch.setattr(cuda_backend, "make_current", lambda index: None)
+    x, y, _ = table(40)
+    found = []
+    for refusal in (None, NotImplementedError("no capture")):
+        counting.refusal = refusal
+        monkeypatch.setattr(cuda_backend, "cuda_ops", lambda index: replace(ops, graphs=counting))
+        net = Network((5, 16, 24, 3), activation=activation, seed=2, device="cuda")
+        config = TrainingConfig(epochs=6, batch_size=8, precision=precision, clip_norm=1.0)
+        history = train(net, x, y, config)
+        found.append((history.losses, net.ops.to_host(net.parameters.flat).tobytes()))
+    assert counting.captures >= 1
+    assert counting.replays >= 4 * 5
+    assert found[0] == found[1]
+    assert len(set(found[0][0])) == 6
