@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from gpu_mlp.files.checkpoint_file import read_checkpoint
     from gpu_mlp.files.checkpoints import Checkpoints
     from gpu_mlp.files.model_file import load, save
+    from gpu_mlp.files.onnx import export_onnx
     from gpu_mlp.files.run_folder import RunFolder
+    from gpu_mlp.files.torch import from_torch, to_torch
     from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback, Epoch, History
     from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
@@ -60,10 +62,13 @@ _HOMES = {
     "TrainingState": "gpu_mlp.learning.state",
     "TrainingStep": "gpu_mlp.learning.steps",
     "check_gradients": "gpu_mlp.network.gradient_check",
+    "export_onnx": "gpu_mlp.files.onnx",
     "fit_table": "gpu_mlp.fitting",
+    "from_torch": "gpu_mlp.files.torch",
     "load": "gpu_mlp.files.model_file",
     "read_checkpoint": "gpu_mlp.files.checkpoint_file",
     "save": "gpu_mlp.files.model_file",
+    "to_torch": "gpu_mlp.files.torch",
     "train": "gpu_mlp.learning.training",
 }
 _MODULES = {"errors": "gpu_mlp.errors", "losses": "gpu_mlp.network.losses"}
@@ -94,11 +99,14 @@ __all__ = [
     "TrainingStep",
     "check_gradients",
     "errors",
+    "export_onnx",
     "fit_table",
+    "from_torch",
     "load",
     "losses",
     "read_checkpoint",
     "save",
+    "to_torch",
     "train",
 ]
 

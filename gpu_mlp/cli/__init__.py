@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError
 from gpu_mlp import __version__
 from gpu_mlp.cli.console import HELP_WIDTH, PipeConsole, report_error
 from gpu_mlp.cli.evaluate import evaluate
+from gpu_mlp.cli.export import export
 from gpu_mlp.cli.gradcheck import gradcheck
 from gpu_mlp.cli.info import info
 from gpu_mlp.cli.predict import predict
@@ -127,6 +128,6 @@ def _app() -> App:
     training = App(name="train", config=(fill_settings, check_whole_numbers))
     training.default(train)
     app.command(training)
-    for command in (predict, evaluate, gradcheck, info):
+    for command in (predict, evaluate, export, gradcheck, info):
         app.command(command)
     return app

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gpu_mlp.cli.loading import load_model
-from gpu_mlp.data.messages import quoted, shown_path
+from gpu_mlp.cli.output import check_new_file
+from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.atomic_file import write_atomically
 from gpu_mlp.model import Model
@@ -41,7 +42,7 @@ def predict(
         device: auto, cpu, cuda or cuda:N.
     """
     if out is not None:
-        _check_out(out, overwrite)
+        check_new_file("--out", out, SUFFIXES, overwrite=overwrite)
     loaded = load_model(model, device)
     columns = _columns(loaded, table, probabilities)
     if out is None:
@@ -57,21 +58,6 @@ def predict(
     rows = len(next(iter(columns.values())))
     print(f"{rows} predictions written to {shown_path(out)}", file=sys.stderr)
     return 0
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuse before the work what could not be written after it."""
-    shown = shown_path(out)
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {shown} ends in {quoted(out.suffix)}, but must end in .csv or .parquet")
-    if out.is_dir():
-        raise ConfigError(f"--out {shown} is a folder; give the name of a file in it")
-    if out.exists() and not overwrite:
-        raise ConfigError(f"--out {shown} already exists; choose another name, or add --overwrite")
-    if not out.parent.is_dir():
-        raise ConfigError(
-            f"--out {shown} is in a folder that does not exist; make it, or choose another name"
-        )
 
 
 def _columns(model: Model, table: Path, probabilities: bool) -> dict[str, Any]:

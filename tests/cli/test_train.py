@@ -227,8 +227,8 @@ def test_products_in_a_precision_are_told_and_learn(tmp_path: Path) -> None:
     ("flags", "message"),
     [
         (
-            ("--precision", "half"),
-            "precision 'half' is unknown; choose one of auto, float32, float64, tf32, bf16, fp16",
+            ("--precision", "quarter"),
+            "precision 'quarter' is unknown; choose one of auto, float32, float64, tf32, bf16, fp16",
         ),
         (
             ("--precision", "bf16", "--dtype", "float64"),

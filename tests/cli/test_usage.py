@@ -13,6 +13,7 @@ import pytest
 import gpu_mlp
 from gpu_mlp.cli import main
 from gpu_mlp.cli.evaluate import evaluate
+from gpu_mlp.cli.export import export
 from gpu_mlp.cli.gradcheck import gradcheck
 from gpu_mlp.cli.info import info
 from gpu_mlp.cli.predict import predict
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "export": export,
     "gradcheck": gradcheck,
     "info": info,
 }
@@ -78,7 +80,7 @@ def test_arguments_are_the_process_s_where_none_are_given(
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("trian",), "there is no command 'trian'; did you mean 'train'?"),
     "command like no other": (
-        ("xyz",), "there is no command 'xyz'; choose one of train, predict, evaluate, gradcheck, info"
+        ("xyz",), "there is no command 'xyz'; choose one of train, predict, evaluate, export, gradcheck, info"
     ),
     "flag without a command": (("--foo=1",), "gpu-mlp has no flag --foo; see gpu-mlp --help"),
     "unknown flag": (("train", "--epoch", "3"), "train has no flag --epoch; did you mean '--epochs'?"),

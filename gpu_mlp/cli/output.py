@@ -1,0 +1,28 @@
+"""Files that a command is asked to write, looked at before the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpu_mlp.data.messages import quoted, shown_path
+from gpu_mlp.errors import ConfigError
+
+__all__ = ["check_new_file"]
+
+
+def check_new_file(what: str, out: Path, suffixes: Sequence[str], *, overwrite: bool) -> None:
+    """Raise ConfigError for what could not be written after the work; `what` is the argument's name."""
+    shown = shown_path(out)
+    if out.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"{what} {shown} ends in {quoted(out.suffix)}, but must end in {' or '.join(suffixes)}"
+        )
+    if out.is_dir():
+        raise ConfigError(f"{what} {shown} is a folder; give the name of a file in it")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{what} {shown} already exists; choose another name, or add --overwrite")
+    if not out.parent.is_dir():
+        raise ConfigError(
+            f"{what} {shown} is in a folder that does not exist; make it, or choose another name"
+        )
