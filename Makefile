@@ -15,11 +15,12 @@ HAS_CUPY = $(1) -c 'import importlib.util, sys; sys.exit(importlib.util.find_spe
 PYTHON_GPU ?= $(shell for python in $(PYTHON) $(BIN)/python; do $(call HAS_CUPY,$$python) && echo $$python && break; done)
 endif
 
-.PHONY: help train test check lint types format bench bench-fit kernels gpu clean
+.PHONY: help train test soak check lint types format bench bench-fit kernels gpu clean
 
 help:
 	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
 	@echo "make test    set up for development and run the tests (ARGS='-k losses' for some)"
+	@echo "make soak    the tests that take minutes: runs killed 170 times, 65,000 damaged files"
 	@echo "make check   format, lint, strict types and tests, as CI does"
 	@echo "make format  rewrite the files as 'make lint' wants them"
 	@echo "make bench   one training step on this CPU against PyTorch"
@@ -33,6 +34,9 @@ train: $(VENV)/.ready-train
 
 test: $(VENV)/.ready-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+soak: $(VENV)/.ready-test
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 check: lint types test
 

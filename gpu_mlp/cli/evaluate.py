@@ -25,7 +25,7 @@ def evaluate(
 
     Args:
         model: model.safetensors of a run folder.
-        table: CSV or Parquet file with the columns of training, the target among them.
+        table: file or folder, as for train, with the columns of training, the target among them.
         device: auto, cpu, cuda or cuda:N.
         as_json: print one JSON object instead of a table.
     """

@@ -35,7 +35,7 @@ def predict(
 
     Args:
         model: model.safetensors of a run folder.
-        table: CSV or Parquet file with the columns of training; the target may be there or not.
+        table: file or folder, as for train, with the columns of training; the target may be there or not.
         out: .csv or .parquet file to write instead of CSV to stdout.
         probabilities: one column for each class with its probability, instead of the likeliest class.
         overwrite: replace the file at --out.

@@ -1,27 +1,22 @@
-"""read_table: a CSV or Parquet file, a DataFrame, an Arrow table, a mapping or an array as a Table."""
+"""read_table: a file, a folder of files, a DataFrame, an Arrow table, a mapping or an array as a Table."""
 
 from __future__ import annotations
 
-import csv
-import zlib
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_mlp.data.array_files import is_array_file, read_array_file
 from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow, from_objects
-from gpu_mlp.data.csv_reading import read_csv
-from gpu_mlp.data.csv_text import is_csv
+from gpu_mlp.data.files import arrow_table, read_file, read_folder
 from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
 from gpu_mlp.data.table import Column, Table, check_names
 from gpu_mlp.errors import DataError
 
 __all__ = ["read_table"]
-
-PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def read_table(
@@ -31,8 +26,10 @@ def read_table(
 
     Args:
         source: a path to .csv, .tsv or .txt (also with .gz; the delimiter, one of comma, semicolon, tab and
-            bar, is found; a header is required) or to .parquet or .pq; a pandas or polars DataFrame; a
-            pyarrow Table; a mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
+            bar, is found; a header is required), to .parquet or .pq, to .feather, .arrow or .ipc, or to a folder of
+            such files of one kind; to .npy or .npz, or to an IDX file as MNIST's, beside which its labels are found;
+            a pandas or polars DataFrame; a pyarrow Table, or what gives one by Arrow's C stream; a mapping of names
+            to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
         ignore: columns left out before their types are looked at.
         absent_ok: whether a name in `ignore` may be absent (for prediction) or is a mistake (for training).
         as_text: columns of a CSV read as text whatever they look like, so that '007' stays '007'.
@@ -45,14 +42,19 @@ def read_table(
         return _without(source, ignore, absent_ok)
     if isinstance(source, (str, Path)):
         path = Path(source)
-        data = _read_file(path, as_text)
-        return _from_arrow_table(data, path.name, path, ignore, absent_ok)
+        if is_array_file(path) and path.is_file():
+            columns = read_array_file(path)
+            return _build(list(columns), list(columns.values()), path.name, None, ignore, absent_ok)
+        data = read_folder(path, as_text) if path.is_dir() else read_file(path, as_text)
+        return _from_arrow_table(data, path.name, None if path.is_dir() else path, ignore, absent_ok)
     module = type(source).__module__.partition(".")[0]
     if module == "pyarrow" and hasattr(source, "column_names"):
         return _from_arrow_table(source, "Arrow table", None, ignore, absent_ok)
     if module in {"pandas", "polars"} and hasattr(source, "columns") and hasattr(source, "shape"):
         series = _series_of(source)
         return _build([str(name) for name in source.columns], series, "DataFrame", None, ignore, absent_ok)
+    if hasattr(source, "__arrow_c_stream__"):
+        return _from_arrow_table(arrow_table(source), type(source).__name__, None, ignore, absent_ok)
     if isinstance(source, Mapping):
         names = [str(name) for name in source]
         return _build(names, list(source.values()), "mapping", None, ignore, absent_ok)
@@ -150,50 +152,3 @@ def _array_of(values: Any) -> NDArray[Any]:
     if hasattr(dtype, "is_integer") and dtype.is_integer() and values.null_count():
         return np.fromiter(values.to_list(), dtype=object, count=len(values))
     return np.asarray(values.to_numpy())
-
-
-def _read_file(path: Path, as_text: Collection[str]) -> Any:
-    _check_file(path)
-    if not is_csv(path) and path.suffix.lower() not in PARQUET_SUFFIXES:
-        raise DataError(
-            f"{shown_path(path)} ends in {quoted(path.suffix)}, which is not a table's suffix; "
-            "give a .csv, .csv.gz, .tsv, .txt, .parquet or .pq file"
-        )
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise DataError(
-            f"reading {shown_path(path)} needs pyarrow, which is not installed; "
-            "install it with: pip install 'gpu_mlp[data]'"
-        ) from None
-    try:
-        return read_csv(path, as_text) if is_csv(path) else _read_parquet(path)
-    except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
-        what = "text" if is_csv(path) else "Parquet"
-        raise DataError(
-            f"{shown_path(path)} cannot be read as {what} ({first_line(error)}); write the file again"
-        ) from None
-
-
-def _check_file(path: Path) -> None:
-    shown = shown_path(path)
-    if path.is_dir():
-        raise DataError(f"{shown} is a folder, but a table is one file; give the path of a file in it")
-    if path.is_file():
-        if path.stat().st_size == 0:
-            raise DataError(f"{shown} is empty (0 bytes); give a file with a header and rows")
-        return
-    if path.exists():
-        return  # a pipe or a device: its size says nothing
-    if not path.parent.is_dir():
-        raise DataError(f"{shown} does not exist, nor does its folder; check the path")
-    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
-    hint = f"did you mean {quoted(near[0])}?" if near else "check the path"
-    raise DataError(f"{shown} does not exist; {hint}")
-
-
-def _read_parquet(path: Path) -> Any:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        return file.read()

@@ -270,8 +270,9 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
         read_table(tmp_path / "zzz.parquet")
     with refused("nor does its folder"):
         read_table(tmp_path / "none" / "t.csv")
-    with refused(f"{tmp_path} is a folder"):
-        read_table(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with refused(f"{tmp_path}/empty is a folder without tables"):
+        read_table(tmp_path / "empty")
     with refused("a.xlsx ends in '.xlsx'", ".parquet"):
         read_table(write(tmp_path, "a.xlsx", "x"))
 
