@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gpu_mlp.files.run_folder import RunFolder
     from gpu_mlp.files.torch import from_torch, to_torch
     from gpu_mlp.fitting import fit_table
-    from gpu_mlp.learning.callbacks import Callback, Epoch, History
+    from gpu_mlp.learning.callbacks import Callback
+    from gpu_mlp.learning.history import Epoch, History
     from gpu_mlp.learning.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
     from gpu_mlp.learning.row_source import RowSource
     from gpu_mlp.learning.state import TrainingState
@@ -43,9 +44,9 @@ _HOMES = {
     "AdamW": "gpu_mlp.learning.optimizers",
     "Callback": "gpu_mlp.learning.callbacks",
     "Checkpoints": "gpu_mlp.files.checkpoints",
-    "Epoch": "gpu_mlp.learning.callbacks",
+    "Epoch": "gpu_mlp.learning.history",
     "Gradients": "gpu_mlp.network.backward",
-    "History": "gpu_mlp.learning.callbacks",
+    "History": "gpu_mlp.learning.history",
     "Lion": "gpu_mlp.learning.optimizers",
     "Loss": "gpu_mlp.config",
     "MLPClassifier": "gpu_mlp.estimators",

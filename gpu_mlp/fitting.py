@@ -26,7 +26,8 @@ from gpu_mlp.config import (
 from gpu_mlp.data import Preparation, Split, Table, Target, read_table, require_counts, split_rows
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.learning.training import train
 from gpu_mlp.model import CLASSIFICATION_LOSSES, Model, link

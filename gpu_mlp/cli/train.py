@@ -91,7 +91,7 @@ def train(
     Try: gpu-mlp train --demo digits, or gpu-mlp train table.csv --target COLUMN
 
     Args:
-        table: CSV or Parquet file with a header.
+        table: CSV, Parquet, Feather, NPY, NPZ or IDX file, or a folder of such files.
         target: column to predict.
         demo: built-in table instead of a file: digits, breast-cancer, wine, iris, diabetes or spirals.
         task: classification or regression; auto tells by the target.

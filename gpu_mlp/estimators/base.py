@@ -17,7 +17,8 @@ from gpu_mlp.estimators import solvers
 from gpu_mlp.estimators.constraints import SHARED, activation_names
 from gpu_mlp.estimators.inputs import check_same_sizes, checked_features, on_host
 from gpu_mlp.estimators.session import Session, initial_parameters
-from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.tables import Table, given_table
 

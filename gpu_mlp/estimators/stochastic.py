@@ -15,8 +15,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gpu_mlp.config import TrainingConfig
-from gpu_mlp.learning.callbacks import Callback, Epoch, History
+from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.epochs import EpochRunner
+from gpu_mlp.learning.history import Epoch, History
 from gpu_mlp.learning.schedules import schedule_from
 
 __all__ = ["StochasticRun"]

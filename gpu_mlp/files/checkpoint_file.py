@@ -14,7 +14,7 @@ from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import ModelFileError
 from gpu_mlp.files.safetensors_format import FormatError
 from gpu_mlp.files.sealed_file import Kind, seal, unseal
-from gpu_mlp.learning.callbacks import Epoch, History
+from gpu_mlp.learning.history import Epoch, History
 from gpu_mlp.learning.state import TrainingState
 
 __all__ = ["CHECKPOINT_VERSION", "encode_checkpoint", "read_checkpoint"]

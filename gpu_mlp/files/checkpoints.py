@@ -9,7 +9,8 @@ from typing import Any
 from gpu_mlp.config import check_range
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.run_folder import RunFolder
-from gpu_mlp.learning.callbacks import Callback, Epoch, PausableRun, RunView
+from gpu_mlp.learning.callbacks import Callback, PausableRun, RunView
+from gpu_mlp.learning.history import Epoch
 
 __all__ = ["Checkpoints"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.history import History
 
 __all__ = ["draw_losses"]
 

@@ -27,7 +27,7 @@ from gpu_mlp.files.checkpoint_file import encode_checkpoint, read_checkpoint
 from gpu_mlp.files.model_file import encode_model
 from gpu_mlp.files.run_places import check_destination
 from gpu_mlp.files.toml import TomlValue, dump_toml
-from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import Model
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 
 __all__ = ["ProgressBar", "ProgressLines", "number", "progress_for"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.errors import ShapeError
-from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.history import History
 
 __all__ = ["TrainingState", "take"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from gpu_mlp.config import TrainingConfig, check_type, to_tuple
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.learning.training_run import TrainingRun
 from gpu_mlp.learning.validation import Metric

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning import divergence
-from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
+from gpu_mlp.learning.callbacks import Callback, EarlyStopping
 from gpu_mlp.learning.epochs import EpochRunner
+from gpu_mlp.learning.history import Epoch, History
 from gpu_mlp.learning.loss_scaling import all_skipped
 from gpu_mlp.learning.moving_arrays import MovingArrays, fill, on_host
 from gpu_mlp.learning.optimizers import optimizer_from

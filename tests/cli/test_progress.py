@@ -17,7 +17,8 @@ from rich.console import Console
 
 from gpu_mlp.cli.console import PipeConsole
 from gpu_mlp.cli.interruption import Interruption
-from gpu_mlp.learning.callbacks import Callback, Epoch, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import Epoch, History
 from gpu_mlp.learning.progress import ProgressBar, ProgressLines, progress_for, rate
 from tests.cli.commands import done
 from tests.cli.terminals import colours_in, frames_of, on_terminal

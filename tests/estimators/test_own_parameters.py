@@ -10,7 +10,8 @@ import pytest
 from sklearn.utils import compute_class_weight, compute_sample_weight
 
 import gpu_mlp
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -9,7 +9,8 @@ import pytest
 from sklearn import neural_network
 
 import gpu_mlp
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpu_mlp.learning.callbacks import Epoch, History
+from gpu_mlp.learning.history import Epoch, History
 
 
 def history_of(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.files.run_folder import RunFolder
-from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import Model
 from tests.files.histories import history_of

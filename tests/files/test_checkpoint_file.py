@@ -14,7 +14,7 @@ from gpu_mlp.errors import ModelFileError
 from gpu_mlp.files import checkpoint_file, sealed_file
 from gpu_mlp.files.checkpoint_file import encode_checkpoint, read_checkpoint
 from gpu_mlp.files.model_file import encode_model
-from gpu_mlp.learning.callbacks import History
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.state import TrainingState
 from tests.data.refusals import refused
 from tests.files.histories import history_of

@@ -10,7 +10,8 @@ import torch
 
 from gpu_mlp.backends.base import Array
 from gpu_mlp.config import TrainingConfig
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 from gpu_mlp.learning.randomness import epoch_order
 from gpu_mlp.network.network import Network
 from tests.network.random_networks import Problem, random_loss, random_targets

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends.base import Ops
-from gpu_mlp.learning.callbacks import Callback, EarlyStopping, Epoch, History
+from gpu_mlp.learning.callbacks import Callback, EarlyStopping
+from gpu_mlp.learning.history import Epoch, History
 
 
 def epoch(number: int, loss: float, validation_loss: float | None = None) -> Epoch:

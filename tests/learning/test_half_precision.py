@@ -10,7 +10,8 @@ import pytest
 from gpu_mlp.backends.base import Array, LossScale, Ops
 from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.errors import DataError, DivergenceError
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 from gpu_mlp.learning.loss_scaling import FIRST_SCALE
 from gpu_mlp.learning.tables import given_table
 from gpu_mlp.learning.training import train

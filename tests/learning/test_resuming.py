@@ -11,7 +11,8 @@ import pytest
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.config import OPTIMIZER_NAMES, TrainingConfig
 from gpu_mlp.errors import DivergenceError, ShapeError
-from gpu_mlp.learning.callbacks import Callback, Epoch, History, PausableRun, RunView
+from gpu_mlp.learning.callbacks import Callback, PausableRun, RunView
+from gpu_mlp.learning.history import Epoch, History
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.learning.training import train
 from gpu_mlp.network.network import Network

@@ -15,7 +15,8 @@ import pytest
 from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
 from gpu_mlp.errors import DataError, DivergenceError, ShapeError
 from gpu_mlp.learning import table_epochs
-from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.randomness import buffer_order
 from gpu_mlp.learning.row_source import BufferReader, RowSource
 from gpu_mlp.learning.source_epochs import source_order

@@ -16,7 +16,8 @@ from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
 from gpu_mlp.config import OPTIMIZER_NAMES, TrainingConfig
 from gpu_mlp.errors import DivergenceError
 from gpu_mlp.learning import streaming, tables
-from gpu_mlp.learning.callbacks import Callback, History
+from gpu_mlp.learning.callbacks import Callback
+from gpu_mlp.learning.history import History
 from gpu_mlp.learning.steps.cuda_graph import STEPS_A_LAUNCH
 from gpu_mlp.learning.training import train
 from gpu_mlp.network import network as network_module

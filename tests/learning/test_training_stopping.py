@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from gpu_mlp.config import TrainingConfig
-from gpu_mlp.learning.callbacks import Callback, Epoch, RunView
+from gpu_mlp.learning.callbacks import Callback, RunView
+from gpu_mlp.learning.history import Epoch
 from gpu_mlp.learning.training import train
 from gpu_mlp.network.network import Network
 from tests.learning.tables import (
