@@ -17,9 +17,11 @@ PACKAGE = Path(gpu_mlp.__file__).parent
 REPOSITORY = PACKAGE.parent
 
 # The house: a module imports only from its own room and those above it. backends/base.py, which holds the
-# names of losses and activations, stands above config.py, which checks settings against them.
+# names of losses and activations, and what it is made of stand above config.py, which checks settings against them.
 ROOMS = (
     "errors",
+    "backends.records",
+    "backends.graphs_and_copies",
     "backends.base",
     "config",
     "backends",
@@ -193,6 +195,8 @@ def test_the_walker_reads_the_whole_package() -> None:
         ("config", "from gpu_mlp.backends import base", False),
         ("config", "from gpu_mlp import backends", True),
         ("backends/base", "from gpu_mlp.config import Loss", True),
+        ("backends/base", "from gpu_mlp.backends.records import Dropout", False),
+        ("backends/records", "from gpu_mlp.backends.base import Ops", True),
         ("backends/select", "from gpu_mlp.config import Loss", False),
         ("backends/select", "def f():\n    from gpu_mlp.network.network import Network", True),
         ("backends/select", "from gpu_mlp import Network", True),

@@ -15,14 +15,8 @@ from gpu.ceilings import scattered
 from gpu.idle_products import IdleProducts
 from gpu.precisions import Types, in_precision, types_of
 from gpu.update_cases import update_cases
-from gpu_mlp.backends.base import (
-    Array,
-    Dropout,
-    LayerBelow,
-    LayerScratch,
-    Ops,
-    PhiloxBuffers,
-)
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.records import Dropout, LayerBelow, LayerScratch, PhiloxBuffers
 
 __all__ = ["kernel_cases"]
 

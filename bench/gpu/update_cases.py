@@ -7,7 +7,8 @@ from functools import partial
 
 from gpu.cases import Case, held, moved_bytes
 from gpu.ceilings import scattered
-from gpu_mlp.backends.base import LossScale, LossScratch, Ops
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.records import LossScale, LossScratch
 
 __all__ = ["update_cases"]
 

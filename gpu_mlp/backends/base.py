@@ -4,18 +4,20 @@ Every primitive writes into the arrays it is handed and allocates nothing, so a 
 its memory. A backend is one `Ops`; `reference_ops(xp)` fills every field for any array module and other
 backends replace fields by name.
 
-Shapes use B for the batch, D for the width of a layer, O and I for the width of its output and input.
+What primitives are handed beside arrays is in `records`, where the letters of shapes are explained too; captured steps
+and copies that run beside the computing are in `graphs_and_copies`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gpu_mlp.backends.graphs_and_copies import Copies, Graphs
+from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch, LossScale, LossScratch
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -24,23 +26,10 @@ __all__ = [
     "PRECISION_NAMES",
     "ROUNDED_PRECISIONS",
     "Array",
-    "Captured",
-    "Copies",
-    "Dropout",
-    "Graphs",
-    "LayerBelow",
-    "LayerScratch",
     "LossPrimitive",
-    "LossScale",
-    "LossScratch",
-    "Mark",
     "Ops",
     "OptimizerPrimitive",
-    "PhiloxBuffers",
 ]
-
-# An array of the backend's module; CuPy's arrays follow the same interface.
-Array: TypeAlias = NDArray[Any]
 
 ACTIVATION_NAMES = (
     "identity",
@@ -75,75 +64,6 @@ ROUNDED_PRECISIONS = ("tf32", "bf16", "fp16")
 PRECISION_NAMES = ("float32", "float64", *ROUNDED_PRECISIONS)
 
 
-@dataclass(slots=True)
-class LayerScratch:
-    """Memory that a layer's primitives may overwrite, beside one constant."""
-
-    values: Array  # (B, D), the compute type
-    mask: Array  # (B, D), bool
-    ones: Array  # (B,), constant 1: a sum over the batch is a product with it
-    # (B, bytes), uint8: a bit for each f > 0, which a product that ends in ReLU may leave for the backward pass; where
-    # None, it leaves nothing. `signs_left` says whether the last forward pass did.
-    signs: Array | None = None
-    signs_left: bool = False
-
-
-@dataclass(slots=True)
-class LossScratch:
-    """Memory that a loss may overwrite, beside two constants, for B rows and O outputs."""
-
-    values: Array  # (B, O), the compute type
-    targets: Array  # (B, O), the compute type
-    row: Array  # (B, 1), the compute type
-    row_sum: Array  # (B,), the compute type
-    ones: Array  # (O,), constant 1
-    classes: Array  # (1, O), constant 0..O-1, int64
-
-
-@dataclass(slots=True)
-class PhiloxBuffers:
-    """Memory for n random 32-bit numbers drawn four at a time."""
-
-    first: int  # the number of the stream that is drawn first, a multiple of 4
-    blocks: Array  # (ceil(n/4),), uint64, constant 0, 1, 2, ... or from a later one on
-    counters: Sequence[Array]  # four of (ceil(n/4),), uint64
-    products: Sequence[Array]  # two of (ceil(n/4),), uint64
-    bits: Array  # (ceil(n/4), 4), uint32
-
-
-@dataclass(slots=True)
-class Dropout:
-    """Inverted dropout of one layer: which numbers decide, and where the result goes.
-
-    The mask is a function of (key, step, layer, position) alone, so that every backend draws the same one
-    and a backward pass can draw it again. `drawn_step` lets a backend that keeps the multiplier see that it
-    still belongs to this step.
-    """
-
-    rate: float
-    key: tuple[int, int]
-    layer: int
-    kept: Array  # (B, D), h with dropped units set to 0 and the others scaled by 1 / (1 - rate)
-    multiplier: Array  # (B, D), 0 or 1 / (1 - rate)
-    scratch: PhiloxBuffers
-    step: int = 0
-    drawn_step: int = -1
-
-
-@dataclass(slots=True)
-class LayerBelow:
-    """What the backward pass of layer k needs to go on to layer k - 1."""
-
-    f: Array  # f_{k-1}, (B, I); may be the memory of h for `GRADIENT_FROM_H`
-    h: Array  # h_k = a[f_{k-1}], before dropout, (B, I)
-    activation: str
-    dl_dh: Array  # dL/dh_k, (B, I): needed only when traced; may be the memory of dl_df for `GRADIENT_FROM_H`
-    dl_df: Array  # dL/df_{k-1}, (B, I)
-    scratch: LayerScratch
-    dropout: Dropout | None = None
-    traced: bool = False
-
-
 class LossPrimitive(Protocol):
     """Mean loss over the batch and dL/df_K.
 
@@ -160,16 +80,6 @@ class LossPrimitive(Protocol):
         scratch: LossScratch,
         **parameters: float,
     ) -> None: ...
-
-
-@dataclass(slots=True)
-class LossScale:
-    """What the loss is scaled with so that its gradients do not vanish in half precision; all on the device."""
-
-    scale: Array  # (), float32, a power of 2
-    steps: Array  # (), int32, how many steps went well since it changed
-    skip: Array  # (), int32, 1 where a gradient was not finite
-    skipped: Array  # (), int32, how many steps were skipped since somebody set it to 0
 
 
 class OptimizerPrimitive(Protocol):
@@ -190,66 +100,6 @@ class OptimizerPrimitive(Protocol):
         skip: Array | None = None,
         **constants: float,
     ) -> None: ...
-
-
-# Launches what was captured.
-Captured: TypeAlias = Callable[[], None]
-
-
-class Graphs(Protocol):
-    """What a backend that can capture a step gives `learning.steps.cuda_graph`.
-
-    The clock is the backend's own device memory that tells its kernels which step it is: the step of the dropout masks,
-    from 0, and seven numbers made of the learning rate and the optimizer's constants.
-    """
-
-    def clock_row(self, optimizer: str, learning_rate: float, step: int, **constants: float) -> list[float]:
-        """The eight numbers of step `step`, which counts from 1."""
-
-    def set_clock(self, row: Sequence[float]) -> None:
-        """Show the numbers of the step that is launched next."""
-
-    def held_clock(self) -> AbstractContextManager[None]:
-        """Inside, primitives leave the clock as it is."""
-
-    def load_clock(self, table: Array, position: Array) -> None:
-        """The clock <- table[position]: table (S, 8) float64, position () int64."""
-
-    def gather_batch(self, rows: Array, order: Array, position: Array, out: Array, batch: int) -> None:
-        """out_b = rows[order[position batch + b]]: rows (N, D) or (N,), order (S batch,), out (B, D) or (B,)."""
-
-    def end_step(self, loss: Array, losses: Array, position: Array) -> None:
-        """losses[position] = loss, then position + 1."""
-
-    def capture(self, work: Callable[[], None]) -> Captured:
-        """Record the launches of `work`, which are not run; raises what the driver raises where one cannot be."""
-
-
-# A point in a stream's work, an event: reached when all that was asked for before it is done.
-Mark: TypeAlias = Any
-
-
-class Copies(Protocol):
-    """Copies from the host that run beside the computing, in order on a stream of their own.
-
-    Nothing here waits but `wait_here`. Whoever starts a copy keeps both its arrays, and leaves the host's as it is
-    until the copy's mark is reached.
-    """
-
-    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Host memory that the device reads while the host goes on: page-locked."""
-
-    def start(self, pairs: Sequence[tuple[np.ndarray[Any, Any], Array]], after: Mark) -> Mark:
-        """Copy every host array into its device array once `after` is reached; the mark of the last one's end."""
-
-    def computed(self) -> Mark:
-        """The end of all computing that was launched so far."""
-
-    def hold_computing(self, until: Mark) -> None:
-        """Computing that is launched from now on begins once `until` is reached."""
-
-    def wait_here(self, until: Mark) -> None:
-        """The host goes on once `until` is reached."""
 
 
 @dataclass(frozen=True)

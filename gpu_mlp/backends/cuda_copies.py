@@ -1,4 +1,4 @@
-"""`base.Copies` in CuPy: page-locked memory, a stream of its own, and events between it and the computing."""
+"""`graphs_and_copies.Copies` in CuPy: page-locked memory, a stream of its own, and events between it and computing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Mark
+from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.graphs_and_copies import Mark
 from gpu_mlp.errors import DeviceError
 
 __all__ = ["CupyCopies"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpu_mlp.backends.base import Captured
 from gpu_mlp.backends.cuda_kernels import Launch
+from gpu_mlp.backends.graphs_and_copies import Captured
 from gpu_mlp.errors import DeviceError
 
 __all__ = ["CupyPlace", "capture_with_cupy", "compile_with_cupy", "pointer_of", "seconds_on_device"]

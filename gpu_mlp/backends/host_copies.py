@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Mark
+from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.graphs_and_copies import Mark
 
 __all__ = ["CopiesAtOnce"]
 
 
 class CopiesAtOnce:
-    """`base.Copies` where nothing runs beside anything else: every mark is reached already."""
+    """`graphs_and_copies.Copies` where nothing runs beside anything else: every mark is reached already."""
 
     def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """Any memory will do."""

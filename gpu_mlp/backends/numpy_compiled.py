@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch
+from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference.optimizers import adam_constants, decay
 
 __all__ = ["FEWEST_ELEMENTS", "one_pass_adam", "one_pass_relu_backward", "one_pass_relu_forward"]

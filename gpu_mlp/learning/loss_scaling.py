@@ -13,7 +13,8 @@ import logging
 
 import numpy as np
 
-from gpu_mlp.backends.base import LossScale, Ops
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.records import LossScale
 from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, SMALLEST_SCALE
 
 __all__ = ["FIRST_SCALE", "all_skipped", "allocate_loss_scale"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Dropout, Ops
+from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.records import Dropout
 from gpu_mlp.backends.reference import allocate_philox, draw_bits
 
 __all__ = ["allocate_dropouts", "buffer_order", "epoch_order", "philox_key"]

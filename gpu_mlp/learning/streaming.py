@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Mark, Ops
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.graphs_and_copies import Mark
 from gpu_mlp.backends.numpy_backend import gather_rows
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.steps.after import After, Told

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, LayerBelow, Ops
+from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Ops
+from gpu_mlp.backends.records import LayerBelow
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import Trace
 from gpu_mlp.network.parameters import LayerViews, ParameterBuffer

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Dropout, LayerScratch, Ops
+from gpu_mlp.backends.base import GRADIENT_FROM_H, Array, Ops
+from gpu_mlp.backends.records import Dropout, LayerScratch
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.parameters import ParameterBuffer
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, LossScratch, Ops
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.records import LossScratch
 from gpu_mlp.backends.select import ops_of
 from gpu_mlp.config import Loss
 from gpu_mlp.errors import ShapeError

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScratch, Ops
+from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.records import Dropout, LayerBelow, LayerScratch, LossScratch
 from gpu_mlp.backends.reference import allocate_philox
 from tests.backends.guards import GuardedMemory
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, LossScale, Ops
+from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.records import Dropout, LayerBelow, LayerScratch, LossScale
 from gpu_mlp.backends.reference import allocate_philox
 from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 from tests.backends.guards import GuardedMemory

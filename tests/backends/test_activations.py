@@ -7,8 +7,9 @@ import pytest
 import scipy.special
 import torch
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, LayerBelow, LayerScratch, Ops
+from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, Ops
 from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.records import LayerBelow, LayerScratch
 from tests.backends.guards import GuardedMemory
 from tests.network.torch_networks import ACTIVATIONS
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends import cuda_backend
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array, LayerBelow, LayerScratch
+from gpu_mlp.backends.base import ROUNDED_PRECISIONS, Array
 from gpu_mlp.backends.cublaslt import LtProducts, import_cublaslt
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import fused_ops
 from gpu_mlp.backends.fused.products import NOTHING, Applied
+from gpu_mlp.backends.records import LayerBelow, LayerScratch
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.learning.steps.training_step import TrainingStep
 from gpu_mlp.network.network import Network

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch, Ops
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.records import Dropout, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference import allocate_philox
 from tests.backends.guards import GuardedMemory
 

@@ -9,7 +9,8 @@ import pytest
 import scipy.special
 import torch
 
-from gpu_mlp.backends.base import LOSS_NAMES, Array, LossScratch, Ops
+from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
+from gpu_mlp.backends.records import LossScratch
 from gpu_mlp.config import Loss
 from tests.backends.guards import GuardedMemory
 from tests.network.random_networks import random_loss, random_targets

@@ -13,7 +13,6 @@ import scipy.special
 import torch
 
 from gpu_mlp.backends import numpy_compiled
-from gpu_mlp.backends.base import Array, LayerBelow, LayerScratch
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.backends.numpy_compiled import (
     FEWEST_ELEMENTS,
@@ -21,6 +20,7 @@ from gpu_mlp.backends.numpy_compiled import (
     one_pass_relu_backward,
     one_pass_relu_forward,
 )
+from gpu_mlp.backends.records import Array, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference import optimizers
 from gpu_mlp.backends.reference.activations import bind_activations
 from gpu_mlp.backends.reference.layers import layer_backward, layer_forward

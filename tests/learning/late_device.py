@@ -54,7 +54,7 @@ class Event:
 
 @dataclass
 class LateDevice:
-    """`base.Copies`, and the steps of a training, each in a stream of its own."""
+    """`graphs_and_copies.Copies`, and the steps of a training, each in a stream of its own."""
 
     schedule: Schedule
     log: list[str] = field(default_factory=list)  # what was done, in that order

@@ -7,7 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from gpu_mlp.backends.base import Array, LossScale, Ops
+from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.records import LossScale
 from gpu_mlp.config import Loss, TrainingConfig
 from gpu_mlp.errors import DataError, DivergenceError
 from gpu_mlp.learning.callbacks import Callback, RunView

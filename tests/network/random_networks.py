@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES, Array, Dropout
+from gpu_mlp.backends.base import ACTIVATION_NAMES, LOSS_NAMES, Array
 from gpu_mlp.backends.numpy_backend import numpy_ops
+from gpu_mlp.backends.records import Dropout
 from gpu_mlp.backends.reference import allocate_philox
 from gpu_mlp.config import Loss
 from gpu_mlp.network.backward import Gradients, allocate_gradients, backward

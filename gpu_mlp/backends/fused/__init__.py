@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from gpu_mlp.backends.base import Captured, Ops
+from gpu_mlp.backends.base import Ops
 from gpu_mlp.backends.cuda_kernels import KernelLibrary
 from gpu_mlp.backends.fused import clock, graphs, layers, losses, optimizers, precisions, rows
 from gpu_mlp.backends.fused.products import DotProducts, Products
+from gpu_mlp.backends.graphs_and_copies import Captured
 
 __all__ = ["INSTANTIATIONS", "DotProducts", "Products", "fused_ops"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from gpu_mlp.backends.base import Array, Captured
+from gpu_mlp.backends.base import Array
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.optimizers import clock_row
 from gpu_mlp.backends.fused.rows import GATHERED, launch_gather
+from gpu_mlp.backends.graphs_and_copies import Captured
 
 __all__ = ["INSTANTIATIONS", "FusedGraphs"]
 
@@ -23,7 +24,7 @@ INSTANTIATIONS = {
 
 
 class FusedGraphs:
-    """The backend's side of `learning.steps.cuda_graph`; see `base.Graphs`."""
+    """The backend's side of `learning.steps.cuda_graph`; see `graphs_and_copies.Graphs`."""
 
     def __init__(
         self, kernels: KernelLibrary, clock: Clock, capture: Callable[[Callable[[], None]], Captured]

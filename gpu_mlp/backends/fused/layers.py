@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array, Dropout, LayerBelow, LayerScratch
+from gpu_mlp.backends.base import ACTIVATION_NAMES, GRADIENT_FROM_H, Array
 from gpu_mlp.backends.cuda_kernels import FLOATS, HALVES, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import by_columns, by_elements, column_sums, packed
 from gpu_mlp.backends.fused.products import Products
+from gpu_mlp.backends.records import Dropout, LayerBelow, LayerScratch
 
 __all__ = ["INSTANTIATIONS", "FusedLayers"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from gpu_mlp.backends.base import LOSS_NAMES, Array, LossPrimitive, LossScratch
+from gpu_mlp.backends.base import LOSS_NAMES, Array, LossPrimitive
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.geometry import THREADS, by_groups, one_block, power_of_two
+from gpu_mlp.backends.records import LossScratch
 
 __all__ = ["INSTANTIATIONS", "fused_loss"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gpu_mlp.backends.base import Array, LossScale, OptimizerPrimitive
+from gpu_mlp.backends.base import Array, OptimizerPrimitive
 from gpu_mlp.backends.cuda_kernels import FLOATS, KernelLibrary, c_type
 from gpu_mlp.backends.fused.clock import Clock
 from gpu_mlp.backends.fused.geometry import FLAT_BLOCK, by_elements, packed
+from gpu_mlp.backends.records import LossScale
 from gpu_mlp.backends.reference.optimizers import adam_constants
 from gpu_mlp.backends.reference.precisions import GROWTH_STEPS, LARGEST_SCALE, SMALLEST_SCALE
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import LOSS_NAMES, Array, Copies, Ops
+from gpu_mlp.backends.base import LOSS_NAMES, Array, Ops
+from gpu_mlp.backends.graphs_and_copies import Copies
 from gpu_mlp.backends.host_copies import CopiesAtOnce
 from gpu_mlp.backends.reference import layers, losses, optimizers, precisions, rows
 from gpu_mlp.backends.reference.activations import bind_activations

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import ACTIVATION_NAMES, Array, LayerScratch
+from gpu_mlp.backends.base import ACTIVATION_NAMES, Array
+from gpu_mlp.backends.records import LayerScratch
 
 __all__ = ["ELU_ALPHA", "LEAKY_RELU_SLOPE", "Activation", "bind_activations", "sigmoid_into"]
 

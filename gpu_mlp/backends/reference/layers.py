@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gpu_mlp.backends.base import Array, Dropout, LayerBelow, LayerScratch
+from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch
 from gpu_mlp.backends.reference.activations import Activation
 from gpu_mlp.backends.reference.philox import draw_dropout_multiplier
 from gpu_mlp.backends.reference.precisions import Rounding

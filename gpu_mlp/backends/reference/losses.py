@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpu_mlp.backends.base import Array, LossScratch
+from gpu_mlp.backends.records import Array, LossScratch
 from gpu_mlp.backends.reference.activations import sigmoid_into
 
 __all__ = [

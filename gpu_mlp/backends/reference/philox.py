@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpu_mlp.backends.base import Array, Dropout, PhiloxBuffers
+from gpu_mlp.backends.records import Array, Dropout, PhiloxBuffers
 
 __all__ = ["allocate_philox", "draw_bits", "draw_dropout_multiplier"]
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, LossScale
+from gpu_mlp.backends.records import Array, LossScale
 
 __all__ = [
     "GROWTH_STEPS",

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.backends.base import Array, Captured, Graphs
+from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.graphs_and_copies import Captured, Graphs
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.after import After
