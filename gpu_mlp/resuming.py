@@ -12,7 +12,7 @@ import numpy as np
 
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError, DataError
-from gpu_mlp.fitting import FitPlan
+from gpu_mlp.fit_plan import FitPlan
 
 __all__ = ["check_same_run", "describe_run"]
 

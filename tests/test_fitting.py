@@ -16,7 +16,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRe
 import gpu_mlp
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import Preparation, Target, load_demo, read_table
-from gpu_mlp.fitting import FitResult, plan_fit
+from gpu_mlp.fit_plan import FitResult
+from gpu_mlp.fitting import plan_fit
 from gpu_mlp.learning.callbacks import Callback, RunView
 from gpu_mlp.learning.history import Epoch
 from tests.files.models import parameter_bits

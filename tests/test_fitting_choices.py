@@ -16,7 +16,8 @@ from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import split_rows
 from gpu_mlp.errors import ConfigError, DataError, DeviceError, DivergenceError, GpuMlpError
-from gpu_mlp.fitting import FitPlan, plan_fit
+from gpu_mlp.fit_plan import FitPlan
+from gpu_mlp.fitting import plan_fit
 from gpu_mlp.learning.callbacks import Callback, RunView
 from gpu_mlp.model import CLASSIFICATION_LOSSES
 from tests.data.refusals import refused

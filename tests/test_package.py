@@ -29,6 +29,7 @@ ROOMS = (
     "learning",
     "data",
     "model",
+    "fit_plan",
     "fitting",
     "resuming",
     "files",

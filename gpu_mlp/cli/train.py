@@ -27,7 +27,8 @@ from gpu_mlp.files.model_file import check_description
 from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.files.run_places import check_destination, next_free
 from gpu_mlp.files.toml import TomlValue
-from gpu_mlp.fitting import FitPlan, FitResult, plan_fit
+from gpu_mlp.fit_plan import FitPlan, FitResult
+from gpu_mlp.fitting import plan_fit
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import METRIC_NAMES

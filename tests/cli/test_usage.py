@@ -168,7 +168,7 @@ def cuda_error(message: str) -> Exception:
 def test_every_end_has_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, code: int, sentence: str
 ) -> None:
-    monkeypatch.setattr("gpu_mlp.fitting.train", raising(error))
+    monkeypatch.setattr("gpu_mlp.fit_plan.train", raising(error))
     outcome = run("train", "--demo", "iris")
     assert (outcome.code, outcome.out) == (code, "")
     last = outcome.err.splitlines()[-1]
@@ -178,6 +178,6 @@ def test_every_end_has_its_exit_code(
 
 
 def test_a_mistake_of_the_package_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpu_mlp.fitting.train", raising(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("gpu_mlp.fit_plan.train", raising(ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run("train", "--demo", "iris")
