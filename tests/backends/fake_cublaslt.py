@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.backends.reference.precisions import rounding
+from tests.backends.cublaslt_arithmetic import (
+    COMPUTE_TYPES,
+    TF32,
+    TYPES,
+    Epilogue,
+    Operation,
+    check_pointers,
+    multiply,
+    read_memory,
+)
 
-TYPES = {
-    0: np.dtype(np.float32),
-    1: np.dtype(np.float64),
-    2: np.dtype(np.float16),
-    14: np.dtype(ml_dtypes.bfloat16),
-}
-TF32 = 77
-COMPUTE_TYPES = {68: np.dtype(np.float32), 70: np.dtype(np.float64), TF32: np.dtype(np.float32)}
 # The types of A and B, and of D, that cuBLASLt multiplies in a compute type.
 COMBINATIONS = {
     68: {(0, 0), (2, 2), (2, 0), (14, 14), (14, 0)},
@@ -38,19 +37,6 @@ class cuBLASLtError(Exception):  # noqa: N801 the bindings' own name
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"status {status}")
-
-
-class Epilogue(IntEnum):
-    """The values of cublasLtEpilogue_t that the package uses."""
-
-    DEFAULT = 1
-    BIAS = 4
-    RELU_BIAS = 6
-    RELU_AUX_BIAS = 134
-    DRELU = 136
-    GELU_AUX_BIAS = 164
-    DGELU = 192
-    BGRADB = 512
 
 
 class MatmulDescAttribute(IntEnum):
@@ -75,20 +61,6 @@ class MatmulPreferenceAttribute(IntEnum):
     MIN_ALIGNMENT_D_BYTES = 8
 
 
-def _read(pointer: int, dtype: Any, count: int = 1) -> Array:
-    size = np.dtype(dtype).itemsize * count
-    return np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
-
-
-@dataclass
-class Operation:
-    """A matmul descriptor."""
-
-    compute_type: int
-    scale_type: int
-    attributes: dict[int, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Layout:
     """A matrix layout."""
@@ -100,7 +72,7 @@ class Layout:
 
     def matrix(self, pointer: int) -> Array:
         """The memory as a (rows, columns) matrix whose columns are contiguous."""
-        values = _read(pointer, TYPES[self.type], self.leading * self.columns)
+        values = read_memory(pointer, TYPES[self.type], self.leading * self.columns)
         return values.reshape(self.columns, self.leading).T[: self.rows]
 
 
@@ -155,7 +127,7 @@ class FakeCublasLt:
         """Read the value from memory."""
         dtype = np.dtype(self.get_matmul_desc_attribute_dtype(attribute))
         assert size == dtype.itemsize
-        self.objects[operation].attributes[int(attribute)] = int(_read(pointer, dtype)[0])
+        self.objects[operation].attributes[int(attribute)] = int(read_memory(pointer, dtype)[0])
 
     def matrix_layout_create(self, type_: int, rows: int, columns: int, leading: int) -> int:
         """A layout."""
@@ -176,7 +148,7 @@ class FakeCublasLt:
         """Read the value from memory."""
         dtype = np.dtype(self.get_matmul_preference_attribute_dtype(attribute))
         assert size == dtype.itemsize
-        self.objects[preference][int(attribute)] = int(_read(pointer, dtype)[0])
+        self.objects[preference][int(attribute)] = int(read_memory(pointer, dtype)[0])
 
     def matmul_preference_destroy(self, preference: int) -> None:
         """Forget it."""
@@ -202,7 +174,7 @@ class FakeCublasLt:
         self._shapes(operation, a, b, d)
         description = self.objects[operation]
         epilogue = Epilogue(description.attributes[7])
-        _check_pointers(epilogue, description.attributes)
+        check_pointers(epilogue, description.attributes)
         found = epilogue.name not in self.missing
         if not found and self.refusal:
             raise cuBLASLtError(self.refusal)
@@ -211,10 +183,12 @@ class FakeCublasLt:
         assert (types[0], types[2]) in COMBINATIONS[description.compute_type]
         # A bias has the type of D, as cuBLASLt's table of supported types says.
         assert description.attributes.get(26, types[2]) == types[2]
-        _read(count, np.int32)[0] = int(found)
-        _read(count, np.int32)[0] *= min(self.candidates, wanted)
+        read_memory(count, np.int32)[0] = int(found)
+        read_memory(count, np.int32)[0] *= min(self.candidates, wanted)
         for number in range(self.candidates):
-            _read(results, self.matmul_heuristic_result_dtype, wanted)["algo"][number, 0] = ALGORITHM + number
+            read_memory(results, self.matmul_heuristic_result_dtype, wanted)["algo"][number, 0] = (
+                ALGORITHM + number
+            )
 
     def _shapes(self, operation: int, a: int, b: int, d: int) -> tuple[bool, bool]:
         """Whether A and B are transposed; fails where the sizes of the product do not fit."""
@@ -249,7 +223,7 @@ class FakeCublasLt:
     ) -> None:
         """D = op(A) op(B) with its epilogue."""
         assert self.objects[handle] == "handle"
-        self.algorithms.append(int(_read(algorithm, np.uint64)[0]) - ALGORITHM)
+        self.algorithms.append(int(read_memory(algorithm, np.uint64)[0]) - ALGORITHM)
         assert 0 <= self.algorithms[-1] < self.candidates
         assert workspace
         assert workspace_bytes
@@ -257,89 +231,10 @@ class FakeCublasLt:
         transposed = self._shapes(operation, a_layout, b_layout, d_layout)
         description = self.objects[operation]
         scalar = TYPES[description.scale_type]
-        assert (_read(alpha, scalar)[0], _read(beta, scalar)[0]) == (1, 0)
+        assert (read_memory(alpha, scalar)[0], read_memory(beta, scalar)[0]) == (1, 0)
         factors = [self.objects[each].matrix(at) for each, at in ((a_layout, a), (b_layout, b))]
         left, right = (each.T if flip else each for each, flip in zip(factors, transposed, strict=True))
         self.calls.append(Epilogue(description.attributes[7]).name)
         # What is captured keeps the values that its descriptor has now.
         kept = replace(description, attributes=dict(description.attributes))
-        self.launch(partial(_quietly, _multiply, kept, left, right, self.objects[d_layout].matrix(d)))
-
-
-ADDS_BIAS = (Epilogue.BIAS, Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS, Epilogue.GELU_AUX_BIAS)
-KEEPS_ASIDE = (Epilogue.RELU_AUX_BIAS, Epilogue.DRELU, Epilogue.GELU_AUX_BIAS, Epilogue.DGELU)
-SQRT_2_OVER_PI, CUBE = 0.7978845608028654, 0.044715
-
-
-def _check_pointers(epilogue: Epilogue, attributes: dict[int, int]) -> None:
-    """The heuristic reads the alignment of an epilogue's memory off the pointers."""
-    if epilogue in ADDS_BIAS or epilogue == Epilogue.BGRADB:
-        assert attributes.get(8)
-    if epilogue in KEEPS_ASIDE:
-        assert attributes.get(11)
-        assert attributes[11] % 16 == 0
-
-
-def _signs(attributes: dict[int, int], shape: tuple[int, int]) -> Array:
-    """The bits of every column, in bytes: as many to a column as its leading dimension, a multiple of 128, says."""
-    rows, columns = shape
-    leading = attributes[12]
-    assert leading % 128 == 0
-    assert leading >= rows
-    assert attributes[11] % 16 == 0
-    return _read(attributes[11], np.uint8, columns * leading // 8).reshape(columns, leading // 8)
-
-
-def _columns(attributes: dict[int, int], like: Array) -> Array:
-    """What an epilogue keeps beside D, in D's type."""
-    leading = attributes[12]
-    assert leading % 8 == 0
-    assert attributes[11] % 16 == 0
-    values = _read(attributes[11], like.dtype, leading * like.shape[1])
-    return values.reshape(like.shape[1], leading).T[: like.shape[0]]
-
-
-def _gelu(f: Array) -> Array:
-    return 0.5 * f * (1 + np.tanh(SQRT_2_OVER_PI * (f + CUBE * f**3)))
-
-
-def _gelu_gradient(f: Array) -> Array:
-    t = np.tanh(SQRT_2_OVER_PI * (f + CUBE * f**3))
-    return 0.5 * (1 + t) + 0.5 * f * (1 - t**2) * SQRT_2_OVER_PI * (1 + 3 * CUBE * f**2)
-
-
-def _quietly(work: Callable[..., None], *arguments: Any) -> None:
-    """A device does not warn of overflow."""
-    with np.errstate(all="ignore"):
-        work(*arguments)
-
-
-def _multiply(description: Operation, left: Array, right: Array, out: Array) -> None:
-    """out = left right in the compute type, with the epilogue, and rounded once where it is stored."""
-    dtype, attributes = COMPUTE_TYPES[description.compute_type], description.attributes
-    left, right = (each.astype(dtype) for each in (left, right))
-    if description.compute_type == TF32:
-        for each in (left, right):
-            rounding(np, "tf32")(each)
-    result = left @ right
-    epilogue = Epilogue(attributes[7])
-    if epilogue in ADDS_BIAS:
-        result += _read(attributes[8], out.dtype, out.shape[0])[:, None].astype(dtype)
-    if epilogue in (Epilogue.RELU_AUX_BIAS, Epilogue.DRELU):
-        signs = _signs(attributes, out.shape)
-        if epilogue == Epilogue.DRELU:
-            result *= np.unpackbits(signs, axis=1, bitorder="little")[:, : len(out)].T
-        else:
-            signs[:, : -(-len(out) // 8)] = np.packbits(result.T > 0, axis=1, bitorder="little")
-    if epilogue in (Epilogue.GELU_AUX_BIAS, Epilogue.DGELU):
-        f = _columns(attributes, out)
-        if epilogue == Epilogue.DGELU:
-            result *= _gelu_gradient(f.astype(dtype))
-        else:
-            f[...] = result.astype(out.dtype)
-            result = _gelu(result)
-    if epilogue in (Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS):
-        np.maximum(result, 0, out=result)
-    if epilogue == Epilogue.BGRADB:  # over the inner dimension of op(B), one sum a column
-        _read(attributes[8], out.dtype, out.shape[1])[...] = right.sum(axis=0)
-    out[...] = result.astype(out.dtype)
+        self.launch(partial(multiply, kept, left, right, self.objects[d_layout].matrix(d)))

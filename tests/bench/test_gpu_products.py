@@ -13,7 +13,8 @@ from gpu.timing import Timing
 
 from gpu_mlp.backends.cublaslt import LtProducts
 from gpu_mlp.backends.fused import DotProducts
-from tests.backends.fake_cublaslt import FakeCublasLt, Layout, Operation
+from tests.backends.cublaslt_arithmetic import Operation
+from tests.backends.fake_cublaslt import FakeCublasLt, Layout
 
 BATCH, INPUTS, OUTPUTS = 6, 8, 16
 SIZE = (BATCH, INPUTS, OUTPUTS)
