@@ -202,6 +202,7 @@ def test_a_column_is_moved_a_few_rows_at_a_time(array: Array, monkeypatch: pytes
     ops = device_ops_with(moved)
     column = Column(array, np.dtype(np.float32))
     assert column.missing_bytes(ops) == array.size * 4
+    assert not moved  # to be told where the array lies
     there = column.on_device(ops)
     assert isinstance(there.array, DeviceArray)
     assert there.missing_bytes(ops) == 0

@@ -150,6 +150,24 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale(ops: Ops) -> None:
     assert 0.0 < float(step.gradient_norm) < np.inf
 
 
+def test_a_skipped_step_counts_for_adams_bias_correction_and_leaves_what_overflowed(ops: Ops) -> None:
+    step = fp16_step(ops, optimizer=Adam(0.01))
+    assert step.loss_scale is not None
+    x, y = np.full((4, 4), 100.0, np.float32), np.full((4, 2), 1000.0, np.float32)
+    before = ops.to_host(step.network.parameters.flat).copy()
+    for number in range(1, 20):
+        step(x, y)
+        assert step.optimizer.step == number
+        if not int(step.loss_scale.skip):
+            break
+        assert not np.isfinite(ops.to_host(step.gradients.flat)).all()
+    assert number >= 3
+    change = np.abs(ops.to_host(step.network.parameters.flat) - before).max()
+    # The first gradient of all, corrected as the one of step `number`: (1 - beta) g / (1 - beta^number).
+    mean, square = 0.1 / (1 - 0.9**number), 0.001 / (1 - 0.999**number)
+    assert change == pytest.approx(0.01 * mean / np.sqrt(square), rel=1e-3)
+
+
 def test_gradients_that_half_precision_would_lose_arrive(ops: Ops) -> None:
     """Below 3e-8 every number is rounded to 0 in half precision; here all gradients are."""
     net = Network((4, 8, 2), activation="relu", seed=1, device=ops.device)
