@@ -43,7 +43,6 @@ STREAM_NAMES = ("auto", "always", "never")
 SCHEDULE_NAMES = ("constant", "step", "exponential", "cosine", "one_cycle", "plateau")
 LARGEST_SEED = 2**64 - 1
 
-
 # What PyTorch, NumPy and people call the types whose names here are shorter.
 OTHER_NAMES = {
     "bfloat16": "bf16",
@@ -52,7 +51,6 @@ OTHER_NAMES = {
     "half": "fp16",
     "f16": "fp16",
     "fp16": "fp16",
-} | {
     "tensorfloat32": "tf32",
     "tfloat32": "tf32",
     "bf16": "bf16",

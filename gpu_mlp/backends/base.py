@@ -1,8 +1,8 @@
 """The array-module interface: `Ops`, a frozen record with one typed field per primitive.
 
-Every primitive writes into the arrays it is handed and allocates nothing, so a training step owns all of its memory; only
-NumPy's rounding to another precision takes some on the way. A backend is one `Ops`; `reference_ops(xp)` fills every
-field for any array module and other backends replace fields by name.
+Every primitive writes into the arrays it is handed and allocates nothing, so a training step owns all of its memory;
+only NumPy's rounding to another precision takes some on the way. A backend is one `Ops`; `reference_ops(xp)` fills
+every field for any array module and other backends replace fields by name.
 
 What primitives are handed beside arrays is in `records`, where the letters of shapes are explained too; captured steps
 and copies that run beside the computing are in `graphs_and_copies`.
