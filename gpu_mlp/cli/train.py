@@ -22,7 +22,7 @@ from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.checkpoints import Checkpoints
+from gpu_mlp.files.checkpoints import Checkpoints, check_intervals
 from gpu_mlp.files.model_file import check_description
 from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.files.run_places import check_destination, next_free
@@ -113,6 +113,7 @@ def train(
     network = _Network(hidden, activation, initializer, dtype)
     source, target, name = _source(table, demo, target)
     place = partial(next_free, name) if out is None else out
+    check_intervals(checkpoint_minutes, checkpoint_steps)
     if resume is None:
         check_destination(place() if callable(place) else place)
     with ExitStack() as stack:
