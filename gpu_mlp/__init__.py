@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gpu_mlp.files.model_file import load, save
     from gpu_mlp.files.onnx import export_onnx
     from gpu_mlp.files.run_folder import RunFolder
+    from gpu_mlp.files.tensorboard import TensorBoard
     from gpu_mlp.files.torch import from_torch, to_torch
     from gpu_mlp.fitting import fit_table
     from gpu_mlp.learning.callbacks import Callback
@@ -58,6 +59,7 @@ _HOMES = {
     "RowSource": "gpu_mlp.learning.row_source",
     "RunFolder": "gpu_mlp.files.run_folder",
     "SGD": "gpu_mlp.learning.optimizers",
+    "TensorBoard": "gpu_mlp.files.tensorboard",
     "Trace": "gpu_mlp.network.forward",
     "TrainingConfig": "gpu_mlp.config",
     "TrainingState": "gpu_mlp.learning.state",
@@ -94,6 +96,7 @@ __all__ = [
     "RMSprop",
     "RowSource",
     "RunFolder",
+    "TensorBoard",
     "Trace",
     "TrainingConfig",
     "TrainingState",

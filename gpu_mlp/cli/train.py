@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Group, Parameter
 
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS
-from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics, report_error
+from gpu_mlp.cli.facts import plan_facts
 from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.checkpoints import Checkpoints
+from gpu_mlp.files.checkpoints import Checkpoints, check_intervals
 from gpu_mlp.files.model_file import check_description
 from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.files.run_places import check_destination, next_free
+from gpu_mlp.files.tensorboard import TensorBoard, check_tensorboard
 from gpu_mlp.files.toml import TomlValue
 from gpu_mlp.fit_plan import FitPlan, FitResult
 from gpu_mlp.fitting import plan_fit
+from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.model import METRIC_NAMES
@@ -85,6 +85,7 @@ def train(
     resume: Annotated[Path | None, Parameter(group=RUN)] = None,
     checkpoint_minutes: Annotated[float | None, Parameter(group=RUN)] = 10.0,
     checkpoint_steps: Annotated[int | None, Parameter(group=RUN)] = None,
+    tensorboard: Annotated[bool, Parameter(group=RUN, negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", group=RUN, negative="")] = False,
 ) -> int:
     """Train a network on a table and write a run folder with the model, its history and its settings.
@@ -109,11 +110,15 @@ def train(
         resume: run folder of a run that was interrupted, to go on to the bits that it would have come to.
         checkpoint_minutes: minutes between two checkpoints in the run folder; none for no checkpoint by time.
         checkpoint_steps: training steps between two checkpoints.
+        tensorboard: write every epoch's measures for TensorBoard into the run folder.
         as_json: print one JSON object instead of a table.
     """
     network = _Network(hidden, activation, initializer, dtype)
     source, target, name = _source(table, demo, target)
     place = partial(next_free, name) if out is None else out
+    check_intervals(checkpoint_minutes, checkpoint_steps)
+    if tensorboard:
+        check_tensorboard()
     if resume is None:
         check_destination(place() if callable(place) else place)
     with ExitStack() as stack:
@@ -140,6 +145,7 @@ def train(
             "device": device,
             "checkpoint-minutes": _or_none(checkpoint_minutes),
             "checkpoint-steps": _or_none(checkpoint_steps),
+            "tensorboard": tensorboard,
             **{key.replace("_", "-"): _or_none(value) for key, value in asdict(plan.config).items()},
         }
         check_description(plan.preparation, plan.target)
@@ -147,8 +153,9 @@ def train(
         if folder is None:
             folder = stack.enter_context(RunFolder.create(place, settings))
         every = partial(Checkpoints, minutes=checkpoint_minutes, steps=checkpoint_steps)
-        print_facts(_facts(plan, device, state))
-        return _train(plan, folder, state, every, as_json=as_json)
+        print_facts(plan_facts(plan, device, state))
+        more = [TensorBoard(folder.path / "tensorboard")] if tensorboard else []
+        return _train(plan, folder, state, every, more, as_json=as_json)
 
 
 def _train(
@@ -156,13 +163,19 @@ def _train(
     folder: RunFolder,
     state: TrainingState | None,
     every: Callable[[RunFolder, dict[str, Any]], Checkpoints],
+    more: Sequence[Callback],
     *,
     as_json: bool,
 ) -> int:
     """Train in a folder and print what came of it; the exit code."""
     console, started = error_console(), time.monotonic()
     with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
-        listeners = [progress_for(console, plan.metric_name), interruption, every(folder, describe_run(plan))]
+        listeners = [
+            progress_for(console, plan.metric_name),
+            interruption,
+            every(folder, describe_run(plan)),
+            *more,
+        ]
         try:
             result = plan.run(listeners, resume=state)
         except KeyboardInterrupt:
@@ -233,34 +246,6 @@ def _source(table: Path | None, demo: str | None, target: str | None) -> tuple[A
     if target is None:
         raise ConfigError(f"{shown_path(str(table))} needs --target with the name of the column to predict")
     return table, target, cast(Path, table).name.split(".")[0] or "table"
-
-
-def _facts(plan: FitPlan, device: str, state: TrainingState | None) -> list[tuple[str, str]]:
-    """What was inferred, and what is going to happen."""
-    table, split, config, network = plan.table, plan.split, plan.config, plan.network_config
-    sizes = network.layer_sizes
-    parameters = sum(rows * (columns + 1) for columns, rows in pairwise(sizes))
-    activations = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
-    why = automatic_device()[1] if device == "auto" else "asked for by --device"
-    architecture = "-".join(map(str, sizes))
-    products = f", products in {config.precision}" if config.precision in ROUNDED_PRECISIONS else ""
-    counts = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
-    return [
-        ("table", f"{table.origin}: {table.rows} rows, {len(table.names) - 1} feature columns"),
-        ("task", plan.reason),
-        ("rows", f"{counts} (seed {config.seed})"),
-        ("network", f"{architecture}, {activations}, {parameters} parameters, {network.dtype}{products}"),
-        (
-            "training",
-            f"{config.loss}, {config.optimizer}, batches of {config.batch_size}, {config.epochs} epochs",
-        ),
-        ("device", f"{plan.ops.device} ({why})"),
-        *(
-            []
-            if state is None
-            else [("resumed", f"after {state.steps} steps, {len(state.history)} whole epochs")]
-        ),
-    ]
 
 
 def _print_result(result: FitResult, destination: Path, files: list[str], seconds: float) -> None:

@@ -12,7 +12,15 @@ from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.learning.callbacks import Callback, PausableRun, RunView
 from gpu_mlp.learning.history import Epoch
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "check_intervals"]
+
+
+def check_intervals(minutes: float | None, steps: int | None) -> None:
+    """Raise ConfigError where one of them is no interval."""
+    if minutes is not None:
+        check_range("checkpoint_minutes", minutes, low=0.0, low_open=True)
+    if steps is not None:
+        check_range("checkpoint_steps", steps, low=1, whole=True)
 
 
 class Checkpoints(Callback):
@@ -33,10 +41,7 @@ class Checkpoints(Callback):
         minutes: float | None = 10.0,
         steps: int | None = None,
     ) -> None:
-        if minutes is not None:
-            check_range("checkpoint_minutes", minutes, low=0.0, low_open=True)
-        if steps is not None:
-            check_range("checkpoint_steps", steps, low=1, whole=True)
+        check_intervals(minutes, steps)
         self._folder, self._description = folder, description
         self._seconds = None if minutes is None else 60.0 * minutes
         self._steps = steps

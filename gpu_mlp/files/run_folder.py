@@ -67,7 +67,9 @@ class RunFolder:
         self._lock = FileLock(path / LOCK, timeout=0)
 
     @classmethod
-    def create(cls, destination: Path | Callable[[], Path], settings: Mapping[str, TomlValue]) -> RunFolder:
+    def create(
+        cls, destination: str | Path | Callable[[], Path], settings: Mapping[str, TomlValue]
+    ) -> RunFolder:
         """Make the folder with its settings. A destination that is a function gives the next free path.
 
         Raises RunFolderError where a given path exists or cannot be made, WriteError where there is no room.
@@ -82,8 +84,9 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: str | Path) -> Self:
         """A folder that a run left. Raises RunFolderError where it is none, or where somebody writes to it."""
+        path = Path(path)
         check_run_folder(path)
         folder = cls(path, [])
         folder._take()
@@ -192,10 +195,10 @@ def _checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
 
-def _make(destination: Path | Callable[[], Path]) -> RunFolder:
+def _make(destination: str | Path | Callable[[], Path]) -> RunFolder:
     """The folder, with its parents. Where another run takes the next free path first, the one after it is taken."""
     while True:
-        path = destination() if callable(destination) else destination
+        path = Path(destination() if callable(destination) else destination)
         check_destination(path)
         made = [path, *(folder for folder in path.absolute().parents if not folder.exists())]
         try:

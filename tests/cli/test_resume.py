@@ -197,3 +197,18 @@ def test_a_damaged_checkpoint_is_refused_where_none_is_before_it(monkeypatch: py
     outcome = run("train", "--resume", "run")
     assert outcome.code == 2
     assert "run/checkpoint-5.safetensors is too short" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--checkpoint-minutes", "0"), "checkpoint_minutes is 0.0, but must be greater than 0"),
+        (("--checkpoint-steps", "0"), "checkpoint_steps is 0, but must be"),
+    ],
+)
+def test_intervals_that_are_none_are_refused_before_the_table_is_read(
+    flags: tuple[str, ...], message: str
+) -> None:
+    outcome = run("train", "none.csv", "--target", "y", *flags)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"gpu-mlp: {message}")

@@ -83,7 +83,7 @@ def test_the_file_holds_every_setting_as_it_was(buyers: Trained) -> None:
     names = {field.name.replace("_", "-") for field in fields(TrainingConfig)}
     others = (
         "table target task ignore validation test hidden activation initializer dtype device "
-        "checkpoint-minutes checkpoint-steps"
+        "checkpoint-minutes checkpoint-steps tensorboard"
     )
     assert set(settings) == names | set(others.split())
     assert settings["table"] == str(buyers.table)
