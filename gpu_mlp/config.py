@@ -249,7 +249,8 @@ class TrainingConfig:
         patience: stop after this many epochs without improvement of the monitored loss, and restore the best weights.
         min_delta: what counts as an improvement.
         seed: of the epoch order and the dropout masks.
-        buffer_rows: of a source that is read while it is trained on, how many are shuffled together.
+        buffer_rows: of a source that is read while it is trained on, how many are shuffled together; when unset 65536,
+            or what a budget of memory has room for.
         stream: auto reads a table that does not fit the device's memory from the host, always every one, never none.
     """
 
@@ -279,7 +280,7 @@ class TrainingConfig:
     min_delta: float = 0.0
     seed: int = 0
     stream: str = "auto"
-    buffer_rows: int = 65536
+    buffer_rows: int | None = None
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, low=1, whole=True)
@@ -310,7 +311,8 @@ class TrainingConfig:
         check_range("min_delta", self.min_delta, low=0.0)
         check_range("seed", self.seed, low=0, high=LARGEST_SEED, whole=True)
         check_choice("stream", self.stream, STREAM_NAMES)
-        check_range("buffer_rows", self.buffer_rows, low=1, whole=True)
+        if self.buffer_rows is not None:
+            check_range("buffer_rows", self.buffer_rows, low=1, whole=True)
 
     def loss_settings(self, *, labels: bool) -> Loss:
         """The loss with its parameters; `labels` says whether "auto" means integer labels."""

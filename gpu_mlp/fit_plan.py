@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
-from gpu_mlp.data import Preparation, Split, Table, Target
+from gpu_mlp.data import DrawnSplit, Preparation, Split, Target
 from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.history import History
+from gpu_mlp.learning.row_source import RowSource
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.learning.training import train
 from gpu_mlp.model import Model, link
@@ -34,14 +35,15 @@ class FitResult:
     Attributes:
         model: with the best epoch's weights where `config.patience` was set, else the last one's.
         history: every epoch.
-        split: which rows of the table trained, validated and tested.
-        training_metrics, validation_metrics, test_metrics: `Model.evaluate` of these rows; empty where
-            there are none.
+        split: which rows of the table trained, validated and tested; by one random number a row where the table was
+            read some rows at a time.
+        training_metrics, validation_metrics, test_metrics: `Model.evaluate` of these rows, or of as many training rows
+            as were kept in memory; empty where there are none.
     """
 
     model: Model
     history: History
-    split: Split
+    split: Split | DrawnSplit
     training_metrics: dict[str, float]
     validation_metrics: dict[str, float]
     test_metrics: dict[str, float]
@@ -49,20 +51,25 @@ class FitResult:
 
 @dataclass(frozen=True, eq=False)
 class FitPlan:
-    """Everything decided before the first step, with the table in memory; `run` trains.
+    """Everything decided before the first step; `run` trains.
 
     Attributes:
-        table: all rows, ignored columns left out.
+        origin: what messages call the table.
+        rows: how many of its rows 'train', for 'validation' and for 'test'.
         reason: why the task is what it is, in a sentence.
         arrays: 'train', 'validation' and 'test' -> features (N, D), and labels (N,) or standardised values
             (N, 1); prepared, and so refused, before anything is trained.
+        source: the training rows where they are read while they are trained on; arrays['train'] are some of them.
+        mean_count: of the training rows, where the loss is poisson.
+        memory: what a budget of memory is used for, in a sentence; empty where there is none.
         ignored: columns that are never read.
     """
 
-    table: Table
+    origin: str
+    rows: Mapping[str, int]
     target: Target
     reason: str
-    split: Split
+    split: Split | DrawnSplit
     preparation: Preparation
     loss: Loss
     network_config: NetworkConfig
@@ -70,6 +77,9 @@ class FitPlan:
     arrays: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]
     ops: Ops
     ignored: tuple[str, ...]
+    mean_count: float
+    source: RowSource | None = None
+    memory: str = ""
 
     @property
     def metric_name(self) -> str:
@@ -83,23 +93,23 @@ class FitPlan:
         """
         network = Network.from_config(self.network_config, self.ops.device)
         model = Model(network, self.loss, self.target, self.preparation, self.ignored)
-        x, y = self.arrays["train"]
+        x, y = self.arrays["train"] if self.source is None else (self.source, None)
         # Start from the mean count: the rate is exp(f), and counts may be large.
         if self.loss.name == "poisson":
-            network.biases[-1][...] = math.log(max(float(y.mean()), SMALLEST_RATE))
+            network.biases[-1][...] = math.log(max(self.mean_count, SMALLEST_RATE))
         history = train(
             network,
             x,
             y,
             self.config,
-            validation=self.arrays["validation"] if len(self.split.validation) else None,
+            validation=self.arrays.get("validation"),
             callbacks=callbacks,
             metric=self._rmse() if self.target.task == "regression" else None,
             resume=resume,
         )
         metrics = {
-            name: model.evaluate(self.table.select(rows)) if len(rows) else {}
-            for name, rows in asdict(self.split).items()
+            name: model.measure(*self.arrays[name]) if name in self.arrays else {}
+            for name in ("train", "validation", "test")
         }
         model.metadata.update(self._summary(history, metrics))
         return FitResult(model, history, self.split, metrics["train"], metrics["validation"], metrics["test"])
@@ -124,9 +134,9 @@ class FitPlan:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            "table": self.table.origin,
+            "table": self.origin,
             "task": self.target.task,
-            "rows": {name: len(rows) for name, rows in asdict(self.split).items()},
+            "rows": dict(self.rows),
             "epochs": len(history),
             "best_epoch": history.best_epoch,
             "stopped": history.stopped,

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from gpu_mlp.backends.base import ROUNDED_PRECISIONS
-from gpu_mlp.backends.select import device_ops
-from gpu_mlp.config import (
-    Loss,
-    NetworkConfig,
-    TrainingConfig,
-    check_precision,
-    check_range,
-    check_type,
-    to_tuple,
-)
-from gpu_mlp.data import Preparation, Table, Target, read_table, require_counts, split_rows
-from gpu_mlp.data.messages import quoted
-from gpu_mlp.errors import ConfigError
+from gpu_mlp.config import TrainingConfig
+from gpu_mlp.data import Preparation, Target, read_table, require_counts, split_rows
+from gpu_mlp.fit_choices import FitChoices, loss_of
 from gpu_mlp.fit_plan import FitPlan, FitResult
 from gpu_mlp.learning.callbacks import Callback
-from gpu_mlp.model import CLASSIFICATION_LOSSES
+from gpu_mlp.memory_budget import MemoryBudget
+from gpu_mlp.streamed_plan import plan_streamed
 
 __all__ = ["fit_table", "plan_fit"]
-
-HIDDEN = "a sequence of widths, such as (128, 64), or () for a linear model"
 
 
 def fit_table(
@@ -44,6 +32,8 @@ def fit_table(
     seed: int | None = None,
     dtype: Literal["float32", "float64"] = "float32",
     device: str = "auto",
+    memory: str | int | None = None,
+    encoding: str | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> FitResult:
     """Read a table, choose the task, split its rows, learn the preparation from the training rows, train
@@ -67,6 +57,10 @@ def fit_table(
         seed: of the split, the initial weights, the order of the rows and dropout; `config.seed` where None.
         dtype: "float32" or "float64".
         device: "auto", "cpu", "cuda" or "cuda:N".
+        memory: how much there is for rows, such as "512MB": the table is then read once for all that must be known of
+            it, and anew in each epoch, a thread ahead. Rows are shuffled a buffer at a time, each is held out by a
+            random number of its own, and as many are held out as there is memory for. None: the table is read whole.
+        encoding: of a CSV, as Python names it; None for UTF-8, or UTF-16 where the file begins with its mark.
         callbacks: told of progress and epochs.
 
     Raises DataError for a table that cannot be used, ConfigError for a setting that is unknown or does not
@@ -86,6 +80,8 @@ def fit_table(
         seed=seed,
         dtype=dtype,
         device=device,
+        memory=memory,
+        encoding=encoding,
     )
     return plan.run(callbacks)
 
@@ -105,88 +101,71 @@ def plan_fit(
     seed: int | None = None,
     dtype: Literal["float32", "float64"] = "float32",
     device: str = "auto",
+    memory: str | int | None = None,
+    encoding: str | None = None,
+    report: Callable[[int], None] = lambda rows: None,
 ) -> FitPlan:
-    """Everything `fit_table` does before training; the same arguments and errors."""
-    config = TrainingConfig() if config is None else config
-    check_type("config", config, TrainingConfig, "a TrainingConfig, such as TrainingConfig(epochs=3)")
-    ignore = to_tuple("ignore", ignore, "a sequence of columns' names, such as ['age']")
-    hidden = to_tuple("hidden_layer_sizes", hidden_layer_sizes, HIDDEN)
-    for width in hidden:
-        check_range("a width of hidden_layer_sizes", width, low=1, whole=True)
-    config = config if seed is None else replace(config, seed=seed)
-    architecture = NetworkConfig(
-        # The number of inputs and outputs is not known yet; what can be refused before the table is read, is.
-        (1, *hidden, 1),
-        cast(str | tuple[str, ...], activation),
-        initializer,
-        config.seed,
-        dtype,
+    """Everything `fit_table` does before training; the same arguments and errors.
+
+    report hears of the rows read so far, where there is a budget of memory.
+    """
+    choices = FitChoices.of(
+        target,
+        task=task,
+        hidden_layer_sizes=hidden_layer_sizes,
+        activation=activation,
+        initializer=initializer,
+        config=config,
+        validation=validation,
+        test=test,
+        ignore=ignore,
+        seed=seed,
+        dtype=dtype,
+        device=device,
     )
-    check_precision(config.precision, dtype)
-    ops = device_ops(device)
-    if config.precision in ROUNDED_PRECISIONS:
-        ops.in_precision(config.precision)  # or it is refused here, before the table is read
-    if target in ignore:
-        raise ConfigError(f"column {quoted(target)} is both the target and ignored; ignore other columns")
-    table = read_table(source, ignore=ignore)
-    choice, reason = _choose_task(table, target, task, config)
-    goal = Target.fit(table, target, choice, standardise=config.loss != "poisson")
-    loss = _loss(config, goal, table)
-    labels = goal.encode(table) if goal.task == "classification" else None
-    split = split_rows(table.rows, labels, validation=validation, test=test, seed=config.seed)
+    if memory is not None:
+        return plan_streamed(source, choices, MemoryBudget.parse(memory), encoding, report)
+    return _plan_in_memory(source, choices, encoding)
+
+
+def _plan_in_memory(source: Any, choices: FitChoices, encoding: str | None) -> FitPlan:
+    """Read, split and prepare the whole table."""
+    name, config, standardise = choices.target, choices.config, choices.standardise
+    table = read_table(source, ignore=choices.ignore, encoding=encoding)
+    task, reason = choices.task, choices.reason
+    if task == "auto":
+        task, reason = Target.infer_task(table, name)
+    target = Target.fit(table, name, task, standardise=standardise)
+    loss = loss_of(config, target)
+    if loss.name == "poisson":
+        require_counts(table, name)
+    labels = target.encode(table) if target.task == "classification" else None
+    split = split_rows(table.rows, labels, validation=choices.validation, test=choices.test, seed=config.seed)
     if labels is not None:
-        goal.require_every_class(labels[split.train])
-    if goal.task == "regression":
-        goal = Target.fit(table.select(split.train), target, choice, standardise=config.loss != "poisson")
-    preparation = Preparation.fit(table, [name for name in table.names if name != target], split.train)
-    parts = {name: table.select(rows) for name, rows in asdict(split).items()}
+        target.require_every_class(labels[split.train])
+    if target.task == "regression":
+        target = Target.fit(table.select(split.train), name, task, standardise=standardise)
+    features = [column for column in table.names if column != name]
+    preparation = Preparation.fit(table, features, split.train)
+    parts = {part: table.select(rows) for part, rows in asdict(split).items()}
+    dtype = choices.architecture.dtype
     arrays = {
-        name: (preparation.transform(part, dtype, also_allowed=(target,)), goal.encode(part))
-        for name, part in parts.items()
-        if part.rows
+        part: (preparation.transform(rows, dtype, also_allowed=(name,)), target.encode(rows))
+        for part, rows in parts.items()
+        if rows.rows
     }
-    binary = loss.name == "binary_cross_entropy"
-    outputs = 1 if binary or goal.task == "regression" else len(goal.classes)
-    sizes = (len(preparation.output_names), *architecture.layer_sizes[1:-1], outputs)
     return FitPlan(
-        table=table,
-        target=goal,
+        origin=table.origin,
+        rows={part: rows.rows for part, rows in parts.items()},
+        target=target,
         reason=reason,
         split=split,
         preparation=preparation,
         loss=loss,
-        network_config=replace(architecture, layer_sizes=sizes),
+        network_config=choices.network(preparation, target, loss),
         config=replace(config, loss=loss.name),
         arrays=arrays,
-        ops=ops,
-        ignored=ignore,
+        ops=choices.ops,
+        ignored=choices.ignore,
+        mean_count=float(arrays["train"][1].mean()) if loss.name == "poisson" else 0.0,
     )
-
-
-def _choose_task(table: Table, target: str, task: str, config: TrainingConfig) -> tuple[str, str]:
-    """The task, and why in a sentence."""
-    if task != "auto":
-        return task, f"the task {task} was asked for"
-    if config.loss != "auto":
-        task = "classification" if config.loss in CLASSIFICATION_LOSSES else "regression"
-        return task, f"the loss {config.loss} is one of {task}"
-    return Target.infer_task(table, target)
-
-
-def _loss(config: TrainingConfig, target: Target, table: Table) -> Loss:
-    """The loss. Raises ConfigError where it does not fit the task, DataError for what are no counts."""
-    loss = config.loss_settings(labels=target.task == "classification")
-    if (loss.name in CLASSIFICATION_LOSSES) != (target.task == "classification"):
-        fitting = "softmax_cross_entropy" if target.task == "classification" else "squared_error"
-        raise ConfigError(
-            f"the loss {loss.name} does not fit a {target.task}; "
-            f"choose a loss such as {fitting}, or another task"
-        )
-    if loss.name == "binary_cross_entropy" and len(target.classes) != 2:
-        raise ConfigError(
-            f"binary_cross_entropy tells 2 classes apart, but column {quoted(target.name)} has "
-            f"{len(target.classes)}; use softmax_cross_entropy"
-        )
-    if loss.name == "poisson":
-        require_counts(table, target.name)
-    return loss

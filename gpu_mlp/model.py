@@ -156,6 +156,14 @@ class Model:
             raise ConfigError("metrics of several labels a row are not defined; compare predict with them")
         return _classification_metrics(expected, self._probabilities(outputs))
 
+    def measure(self, features: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """`evaluate` of rows that are prepared: features (N, D_0) and targets as `Target.encode` gives them."""
+        outputs = self._network_outputs(features, features)
+        if self.task == "classification":
+            return _classification_metrics(targets, self._probabilities(outputs))
+        expected = targets if self.target is None else self.target.decode_values(targets)
+        return _regression_metrics(expected, self._decide(outputs))
+
     def outputs(self, source: Any) -> NDArray[Any]:
         """The network's outputs f_K (N, O) on the host. Raises DataError where one of them is not finite."""
         return self._outputs(self._read(source))
@@ -175,6 +183,9 @@ class Model:
         if self.preparation is not None:
             also = () if self.target is None else (self.target.name,)
             features = self.preparation.transform(table, self.network.dtype, also_allowed=also)
+        return self._network_outputs(table, features)
+
+    def _network_outputs(self, table: Any, features: Any) -> NDArray[Any]:
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = self.network.ops.to_host(self.network(features))
         finite = np.isfinite(outputs).all(axis=1)

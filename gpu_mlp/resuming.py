@@ -23,13 +23,13 @@ ADVICE = "go on with the table as it was, or start a new run"
 
 def describe_run(plan: FitPlan) -> dict[str, Any]:
     """Plain data: the network, the settings, and digests of every column's preparation and of all values."""
-    features = [] if plan.preparation is None else plan.preparation.to_dict()["features"]
+    features = plan.preparation.to_dict()["features"]
     description = {
         "network": asdict(plan.network_config),
         "training": {key: value for key, value in asdict(plan.config).items() if key not in FREE},
         "columns": {feature["name"]: _digest(feature) for feature in features},
         "target": {"name": plan.target.name, "digest": _digest(plan.target.to_dict())},
-        "rows": {name: len(rows) for name, rows in asdict(plan.split).items()},
+        "rows": dict(plan.rows),
         "values": _values(plan),
     }
     plain: dict[str, Any] = json.loads(json.dumps(description))  # lists where there are tuples

@@ -14,18 +14,20 @@ __all__ = ["plan_facts"]
 
 def plan_facts(plan: FitPlan, device: str, state: TrainingState | None) -> list[tuple[str, str]]:
     """What was inferred, and what is going to happen."""
-    table, split, config, network = plan.table, plan.split, plan.config, plan.network_config
+    rows, config, network = plan.rows, plan.config, plan.network_config
     sizes = network.layer_sizes
     parameters = sum(rows * (columns + 1) for columns, rows in pairwise(sizes))
     activations = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
     why = automatic_device()[1] if device == "auto" else "asked for by --device"
     architecture = "-".join(map(str, sizes))
     products = f", products in {config.precision}" if config.precision in ROUNDED_PRECISIONS else ""
-    counts = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
+    counts = f"{rows['train']} train, {rows['validation']} validate, {rows['test']} test"
+    columns = len(plan.preparation.features)
     return [
-        ("table", f"{table.origin}: {table.rows} rows, {len(table.names) - 1} feature columns"),
+        ("table", f"{plan.origin}: {sum(rows.values())} rows, {columns} feature columns"),
         ("task", plan.reason),
         ("rows", f"{counts} (seed {config.seed})"),
+        *([("memory", plan.memory)] if plan.memory else []),
         ("network", f"{architecture}, {activations}, {parameters} parameters, {network.dtype}{products}"),
         (
             "training",

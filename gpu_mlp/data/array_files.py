@@ -1,6 +1,7 @@
 """Columns of the files that hold arrays: NPY and NPZ of NumPy, and IDX, the format of MNIST.
 
 What a header claims is held against the file's size before memory is taken for it, and nothing is ever unpickled.
+Where the values lie in the file as they are, they stay there until they are looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +73,17 @@ def _columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
 def _read_npy(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         dtype, shape, fortran = _npy_header(path, file)
-        size = path.stat().st_size - file.tell()
-        count = _check_claim(path, dtype, shape, size)
-        values = np.fromfile(file, dtype, count)
-    return values.reshape(shape, order="F" if fortran else "C")
+        start = file.tell()
+        _check_claim(path, dtype, shape, path.stat().st_size - start)
+    return _mapped(path, dtype, shape, start, "F" if fortran else "C")
+
+
+def _mapped(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], start: int, order: Literal["C", "F"] = "C"
+) -> NDArray[Any]:
+    if math.prod(shape) == 0:  # of which nothing can be mapped
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", start, shape, order)
 
 
 def _npy_header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
@@ -88,8 +96,8 @@ def _npy_header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...], 
     return dtype, shape, fortran
 
 
-def _check_claim(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> int:
-    """The number of values. Raises DataError where they are not just what the file has bytes for."""
+def _check_claim(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> None:
+    """Raise DataError where the values are not just what the file has bytes for."""
     if not shape:
         _refuse(path, "holds a single number, but a table needs rows")
     needed = math.prod(shape) * dtype.itemsize
@@ -97,7 +105,6 @@ def _check_claim(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], size:
         _refuse(path, f"claims {needed} bytes of values, but has {size}")
     if math.prod(shape[1:]) > MOST_COLUMNS:
         _refuse(path, f"claims {math.prod(shape[1:])} columns, but at most {MOST_COLUMNS} are read")
-    return math.prod(shape)
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -162,6 +169,7 @@ def _read_idx(path: Path) -> NDArray[Any]:
             _refuse(path, f"claims {needed} bytes of values, which its {size} bytes cannot hold")
         if not compressed:
             _check_claim(path, dtype, shape, size - start)
+            return _mapped(path, dtype, shape, start)
         data = file.read(needed + 1)
         _check_claim(path, dtype, shape, len(data))
     return np.frombuffer(data, dtype).reshape(shape)

@@ -1,9 +1,10 @@
-"""CSV as text: which delimiter a file uses, and on which line a row, a ragged row or a bad byte stands."""
+"""CSV as text: how a file is written, and on which line a row, a ragged row or a bad byte stands."""
 
 from __future__ import annotations
 
+import codecs
 import csv
-import gzip
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +13,27 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TextIO, cast
 
+from gpu_mlp.data.messages import quoted
+from gpu_mlp.errors import DataError
+
 __all__ = [
+    "COMPRESSIONS",
     "Dialect",
     "RaggedRow",
+    "count_lines",
     "find_ragged_row",
     "find_undecodable_line",
     "is_csv",
+    "known_encoding",
     "line_of_row",
     "sniff",
 ]
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4")
+UTF_8 = "utf-8-sig"
+MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+BLOCK_BYTES = 1 << 20
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_RECORDS = 50
 LONGEST_FIELD = 1 << 30
@@ -39,6 +50,7 @@ class Dialect:
     decimal: str
     raw_header: tuple[str, ...]
     header_line: int
+    encoding: str
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -57,24 +69,55 @@ class RaggedRow:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether the file's name says that it holds delimited text, compressed by gzip or not."""
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith(CSV_SUFFIXES)
+    """Whether the file's name says that it holds delimited text, compressed or not."""
+    return _name(path).endswith(CSV_SUFFIXES)
+
+
+def _name(path: Path) -> str:
+    """In lower case, without the ending of a compression."""
+    name = path.name.lower()
+    return name[: name.rindex(".")] if name.endswith(COMPRESSIONS) else name
+
+
+def known_encoding(encoding: str) -> str:
+    """Its name here. Raises DataError for one that Python does not know, or that is none of text."""
+    try:
+        name = codecs.lookup(encoding).name
+        codecs.getincrementaldecoder(name)().decode(b"")
+        "".encode(name)
+        return UTF_8 if name in ("utf-8", "utf-8-sig") else name
+    except (LookupError, ValueError, TypeError, AttributeError):
+        raise DataError(
+            f"the encoding {quoted(encoding)} is unknown; give one that Python knows, such as utf-8, utf-16, cp1252 "
+            "or latin-1"
+        ) from None
+
+
+def encoding_of(path: Path) -> str:
+    """By the file's byte-order mark; UTF-8 where there is none, or its own."""
+    with open_bytes(path) as file:
+        return MARKS.get(file.read(2), UTF_8)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The file's bytes, decompressed where its name ends in .gz."""
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.name.lower().endswith(".gz") else path.open("rb")
+    """The file's bytes, decompressed where its name ends in .gz, .bz2, .zst or .lz4."""
+    if not path.name.lower().endswith(COMPRESSIONS):
+        return path.open("rb")
+    import pyarrow as pa
+
+    return cast("IO[bytes]", io.BufferedReader(pa.input_stream(str(path), compression="detect")))
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """The file as UTF-8 text without its byte-order mark, its line ends left for the csv module."""
+def open_text(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
+    """The file as text without its byte-order mark, its line ends left for the csv module."""
     limit = csv.field_size_limit(LONGEST_FIELD)  # an unclosed quote makes one field of the rest of the file
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield cast("TextIO", file)
+        with (
+            open_bytes(path) as file,
+            io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="") as text,
+        ):
+            yield text
     finally:
         csv.field_size_limit(limit)
 
@@ -92,18 +135,21 @@ def records(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
 
 
-def sniff(path: Path) -> Dialect | None:
+def sniff(path: Path, encoding: str | None = None, errors: str = "strict") -> Dialect | None:
     """Find the delimiter among comma, semicolon, tab and bar from the first records; None for a blank file.
+
+    The encoding is that of the byte-order mark where none is given.
 
     A delimiter that cuts every record into as many fields as the header wins, then the one that finds most
     fields in the header. A .tsv is always cut at tabs. Where the delimiter is a semicolon, and numbers such
     as 1,5 but none such as 1.5 occur, the decimal mark is the comma.
-    Raises UnicodeDecodeError where these records are not UTF-8.
+    Raises UnicodeError where these records are not in that encoding.
     """
+    encoding = encoding_of(path) if encoding is None else encoding
     found: dict[str, list[tuple[int, list[str]]]] = {}
-    is_tsv = path.name.lower().removesuffix(".gz").endswith(".tsv")
+    is_tsv = _name(path).endswith(".tsv")
     for delimiter in ("\t",) if is_tsv else DELIMITERS:
-        with open_text(path) as file:
+        with open_text(path, encoding, errors) as file:
             found[delimiter] = list(islice(records(file, delimiter), SNIFFED_RECORDS))
         if not found[delimiter]:
             return None
@@ -117,7 +163,7 @@ def sniff(path: Path) -> Dialect | None:
     cells = [field.strip() for _, fields in found[best][1:] for field in fields]
     has_comma = best == ";" and any(DECIMAL_COMMA.fullmatch(cell) for cell in cells)
     comma = has_comma and not any(DECIMAL_POINT.fullmatch(cell) for cell in cells)
-    return Dialect(best, "," if comma else ".", tuple(header), line)
+    return Dialect(best, "," if comma else ".", tuple(header), line, encoding)
 
 
 def line_of_row(path: Path, row: int) -> int | None:
@@ -126,10 +172,11 @@ def line_of_row(path: Path, row: int) -> int | None:
     Reads the file up to that row: only for a message about a row that is already known to be wrong.
     """
     try:
-        dialect = sniff(path)
+        # Only its lines matter: a file in an encoding that was given is read with some letters replaced.
+        dialect = sniff(path, errors="replace")
         if dialect is None:
             return None
-        with open_text(path) as file:
+        with open_text(path, dialect.encoding, "replace") as file:
             # Row 0 is the record after the header.
             found = next(islice(records(file, dialect.delimiter), row + 1, None), None)
     except (OSError, EOFError, ValueError, csv.Error):
@@ -142,12 +189,12 @@ def find_ragged_row(path: Path, dialect: Dialect) -> RaggedRow | None:
     expected = len(dialect.header)
     line = 0
     try:
-        with open_text(path) as file:
+        with open_text(path, dialect.encoding) as file:
             for line, fields in records(file, dialect.delimiter):
                 if len(fields) != expected:
                     last = next(records(file, dialect.delimiter), None) is None
                     return RaggedRow(line, len(fields), expected, last and any("\n" in f for f in fields))
-        with open_text(path) as file:
+        with open_text(path, dialect.encoding) as file:
             reader = csv.reader(file, delimiter=dialect.delimiter, strict=True)
             line = 1
             for _ in reader:
@@ -158,12 +205,25 @@ def find_ragged_row(path: Path, dialect: Dialect) -> RaggedRow | None:
     return None
 
 
-def find_undecodable_line(path: Path) -> int | None:
-    """The first line that is not UTF-8, or None where every line is."""
+def find_undecodable_line(path: Path, encoding: str | None = None) -> int | None:
+    """The first line that is not in the encoding, or None where every line is."""
+    decoder = codecs.getincrementaldecoder(encoding_of(path) if encoding is None else encoding)()
+    line = 1
     with open_bytes(path) as file:
-        for number, line in enumerate(file, start=1):
+        while True:
+            block = file.read(BLOCK_BYTES)
             try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return None
+                line += decoder.decode(block, final=not block).count("\n")
+            except UnicodeDecodeError as error:
+                return line + error.object[: error.start].count(b"\n")
+            if not block:
+                return None
+
+
+def count_lines(path: Path) -> int:
+    """Of the file; a record may have several."""
+    lines = 0
+    with open_bytes(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            lines += block.count(b"\n")
+    return lines + 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ from gpu_mlp.data.csv_text import is_csv
 from gpu_mlp.data.messages import first_line, quoted, shown_path
 from gpu_mlp.errors import DataError
 
-__all__ = ["arrow_table", "read_file", "read_folder"]
+__all__ = [
+    "DESCRIPTION_LIMITS",
+    "arrow_table",
+    "check_file",
+    "check_same_columns",
+    "files_in",
+    "kind_of",
+    "read_file",
+    "read_folder",
+    "refused",
+]
 
 SUFFIXES = {
     ".parquet": "Parquet",
@@ -25,15 +36,15 @@ SUFFIXES = {
 }
 # Of the description at a Parquet file's end, whose numbers Arrow would otherwise believe.
 LARGEST_DESCRIPTION = 100_000_000
+DESCRIPTION_LIMITS = {
+    "thrift_string_size_limit": LARGEST_DESCRIPTION,
+    "thrift_container_size_limit": LARGEST_DESCRIPTION,
+}
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """ "CSV", "Parquet", "Feather" or "" by the file's name."""
     return "CSV" if is_csv(path) else SUFFIXES.get(path.suffix.lower(), "")
-
-
-def _reader_of(path: Path) -> Callable[[Path, Collection[str]], Any]:
-    return {"CSV": read_csv, "Parquet": _read_parquet, "Feather": _read_feather}[_kind(path)]
 
 
 def _pyarrow(path: Path) -> Any:
@@ -54,50 +65,58 @@ def arrow_table(source: Any) -> Any:
     return pa.table(source)
 
 
-def read_file(path: Path, as_text: Collection[str]) -> Any:
-    _check_file(path)
-    if not _kind(path):
-        raise DataError(
-            f"{shown_path(path)} ends in {quoted(path.suffix)}, which is not a table's suffix; "
-            "give a .csv, .csv.gz, .tsv, .txt, .parquet, .pq, .feather, .arrow, .ipc, .npy or .npz file"
-        )
+def read_file(path: Path, as_text: Collection[str], encoding: str | None = None) -> Any:
+    """A file as a pyarrow Table; encoding is a CSV's, or None. Raises DataError."""
+    check_file(path)
+    with refused(path):
+        match kind_of(path):
+            case "CSV":
+                return read_csv(path, as_text, encoding)
+            case "Parquet":
+                return _read_parquet(path)
+            case _:
+                return _read_feather(path)
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """Whatever goes wrong within, in reading the file, is a DataError."""
     pa = _pyarrow(path)
     try:
-        return _reader_of(path)(path, as_text)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pa.ArrowException) as error:
-        what = "text" if is_csv(path) else _kind(path)
+        yield
+    except (OSError, EOFError, UnicodeError, zlib.error, csv.Error, pa.ArrowException) as error:
+        what = "text" if is_csv(path) else kind_of(path)
         raise DataError(
             f"{shown_path(path)} cannot be read as {what} ({first_line(error)}); write the file again"
         ) from None
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise DataError for a name that is no table's, and where there is no such file or it is empty."""
     shown = shown_path(path)
-    if path.is_file():
-        if path.stat().st_size == 0:
-            raise DataError(f"{shown} is empty (0 bytes); give a file with a header and rows")
-        return
-    if path.exists():
-        return  # a pipe or a device: its size says nothing
-    if not path.parent.is_dir():
-        raise DataError(f"{shown} does not exist, nor does its folder; check the path")
-    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
-    hint = f"did you mean {quoted(near[0])}?" if near else "check the path"
-    raise DataError(f"{shown} does not exist; {hint}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{shown} is empty (0 bytes); give a file with a header and rows")
+    if not path.exists():  # a pipe or a device exists, and its size says nothing
+        if not path.parent.is_dir():
+            raise DataError(f"{shown} does not exist, nor does its folder; check the path")
+        near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+        hint = f"did you mean {quoted(near[0])}?" if near else "check the path"
+        raise DataError(f"{shown} does not exist; {hint}")
+    if not kind_of(path):
+        raise DataError(
+            f"{shown} ends in {quoted(path.suffix)}, which is not a table's suffix; "
+            "give a .csv, .csv.gz, .tsv, .txt, .parquet, .pq, .feather, .arrow, .ipc, .npy or .npz file"
+        )
 
 
-def _read_parquet(path: Path, _: Collection[str]) -> Any:
+def _read_parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
-    limits = {
-        "thrift_string_size_limit": LARGEST_DESCRIPTION,
-        "thrift_container_size_limit": LARGEST_DESCRIPTION,
-    }
-    with pq.ParquetFile(path, **limits) as file:
+    with pq.ParquetFile(path, **DESCRIPTION_LIMITS) as file:
         return _whole(file.read())
 
 
-def _read_feather(path: Path, _: Collection[str]) -> Any:
+def _read_feather(path: Path) -> Any:
     """Arrow's file format, or its stream."""
     import pyarrow as pa
 
@@ -117,38 +136,52 @@ def _whole(table: Any) -> Any:
     return table
 
 
-def read_folder(folder: Path, as_text: Collection[str]) -> Any:
+def read_folder(folder: Path, as_text: Collection[str], encoding: str | None = None) -> Any:
     """All tables in a folder and those in it, one after the other in the order of their names.
 
-    Names that begin with a dot or an underscore are left out. Raises DataError where there are none, where they are of
-    several kinds, and where one has other columns than the first.
+    Raises DataError as `files_in` does, and where one has other columns than the first.
     """
-    found = sorted(path for path in folder.rglob("*") if _kind(path) and not _is_hidden(folder, path))
-    files = [path for path in found if path.is_file()]
-    shown = shown_path(folder)
-    if not files:
-        raise DataError(f"{shown} is a folder without tables; give one with .csv, .parquet or .feather files")
+    files = files_in(folder)
     pa = _pyarrow(folder)
-    kinds = {_kind(path): path for path in files}
-    if len(kinds) > 1:
-        names = " and ".join(f"{kind} ({shown_path(path.name)})" for kind, path in sorted(kinds.items()))
-        raise DataError(f"{shown} holds tables of several kinds, {names}; keep those of one kind in it")
-    tables = [read_file(path, as_text) for path in files]
+    tables = [read_file(path, as_text, encoding) for path in files]
     first = tables[0].column_names
     for path, table in zip(files, tables, strict=True):
-        odd = sorted(set(first) ^ set(table.column_names))
-        if odd:
-            raise DataError(
-                f"{shown_path(path)} has other columns than {shown_path(files[0])}: {quoted(odd[0])} is in one of them "
-                "alone; keep tables with the same columns in a folder"
-            )
+        check_same_columns(path, table.column_names, files[0], first)
     try:
         return pa.concat_tables([table.select(first) for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(
-            f"the tables in {shown} have columns of types that do not go together ({first_line(error)}); write them "
-            "with the same types"
+            f"the tables in {shown_path(folder)} have columns of types that do not go together ({first_line(error)}); "
+            "write them with the same types"
         ) from None
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The tables in a folder and those in it, in the order of their names.
+
+    Names that begin with a dot or an underscore are left out. Raises DataError where there are none, and where they
+    are of several kinds.
+    """
+    found = sorted(path for path in folder.rglob("*") if kind_of(path) and not _is_hidden(folder, path))
+    files = [path for path in found if path.is_file()]
+    shown = shown_path(folder)
+    if not files:
+        raise DataError(f"{shown} is a folder without tables; give one with .csv, .parquet or .feather files")
+    kinds = {kind_of(path): path for path in files}
+    if len(kinds) > 1:
+        names = " and ".join(f"{kind} ({shown_path(path.name)})" for kind, path in sorted(kinds.items()))
+        raise DataError(f"{shown} holds tables of several kinds, {names}; keep those of one kind in it")
+    return files
+
+
+def check_same_columns(path: Path, names: Sequence[str], first: Path, first_names: Sequence[str]) -> None:
+    """Raise DataError where the file has other columns than the first of its folder."""
+    odd = sorted(set(first_names) ^ set(names))
+    if odd:
+        raise DataError(
+            f"{shown_path(path)} has other columns than {shown_path(first)}: {quoted(odd[0])} is in one of them "
+            "alone; keep tables with the same columns in a folder"
+        )
 
 
 def _is_hidden(folder: Path, path: Path) -> bool:

@@ -12,7 +12,7 @@ from gpu_mlp.data.messages import quoted
 from gpu_mlp.data.table import Table
 from gpu_mlp.data.values import parse_number
 
-__all__ = ["complaint_of_misread", "misread_row"]
+__all__ = ["NEARLY_ALL", "complaint_of_misread", "misread_row", "plain_numbers"]
 
 # A column is one of numbers where at least NEARLY_ALL of its values or of its different values are, and more than
 # MOST of the different ones: not '0' in most rows and a few names in the others.
@@ -31,7 +31,14 @@ def misread_row(table: Table, name: str) -> int | None:
     if table.kinds[name] != "text":
         return None
     values = table.columns[name]
-    counts = Counter(value for value in values if value is not None)
+    plain = plain_numbers(Counter(value for value in values if value is not None))
+    if plain is None:
+        return None
+    return next(row for row, value in enumerate(values) if value is not None and value not in plain)
+
+
+def plain_numbers(counts: Counter[str]) -> set[str] | None:
+    """Of the values of a text column, with how often each occurs, those that are numbers; None where it is text."""
     plain = {text for text in counts if parse_number(text) is not None}
     numbers = plain | {text for text in counts if SEPARATED.fullmatch(text.strip())}
     if len(plain) == len(counts):
@@ -40,7 +47,7 @@ def misread_row(table: Table, name: str) -> int | None:
     of_different = len(numbers) / len(counts)
     if of_different <= MOST or max(of_all, of_different) < NEARLY_ALL:
         return None
-    return next(row for row, value in enumerate(values) if value is not None and value not in plain)
+    return plain
 
 
 def complaint_of_misread(value: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import repeat
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,7 +18,7 @@ from gpu_mlp.data.table import Column, Table
 from gpu_mlp.data.values import check_range, fail_at, missing_mask, numbers_of, texts_of
 from gpu_mlp.errors import DataError
 
-__all__ = ["NumericFeature", "Preparation", "TextFeature"]
+__all__ = ["MOST_CATEGORIES", "NumericFeature", "Preparation", "TextFeature", "refuse_empty", "text_feature"]
 
 MOST_CATEGORIES = 1000
 
@@ -220,14 +220,18 @@ def _check_values(table: Table, training: Table, name: str) -> None:
     if not missing_mask(training.columns[name]).all():
         return
     elsewhere = int((~missing_mask(table.columns[name])).sum())
+    refuse_empty(table.shown_origin, name, training.rows, elsewhere)
+
+
+def refuse_empty(shown: str, name: str, training_rows: int, elsewhere: int) -> NoReturn:
+    """Raise DataError for a column without a value in the training rows; elsewhere: how many it has in others."""
     has = (
-        f"has no value in the {training.rows} training rows ({elsewhere} in the whole table)"
+        f"has no value in the {training_rows} training rows ({elsewhere} in the whole table)"
         if elsewhere
         else "has no values at all"
     )
     raise DataError(
-        f"{table.shown_origin}, column {quoted(name)} {has}; "
-        f"fill it in or leave it out with --ignore {quoted(name)}"
+        f"{shown}, column {quoted(name)} {has}; fill it in or leave it out with --ignore {quoted(name)}"
     )
 
 
@@ -243,11 +247,15 @@ def _fit_feature(table: Table, name: str) -> Feature:
 
 
 def _fit_text(table: Table, name: str, values: Column) -> TextFeature:
-    distinct = set(values.tolist())
-    categories = tuple(sorted(distinct - {None}))
+    return text_feature(table.shown_origin, name, set(values.tolist()))
+
+
+def text_feature(shown: str, name: str, distinct: Collection[str | None]) -> TextFeature:
+    """Of the different values of a column. Raises DataError where they are too many."""
+    categories = tuple(sorted(word for word in distinct if word is not None))
     if len(categories) > MOST_CATEGORIES:
         raise DataError(
-            f"{table.shown_origin}, column {quoted(name)} has {len(categories)} different texts, but at most "
+            f"{shown}, column {quoted(name)} has {len(categories)} different texts, but at most "
             f"{MOST_CATEGORIES} can become categories; leave it out with --ignore {quoted(name)}"
         )
     return TextFeature(name, categories, None in distinct)

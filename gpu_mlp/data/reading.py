@@ -11,28 +11,35 @@ from numpy.typing import NDArray
 
 from gpu_mlp.data.array_files import is_array_file, read_array_file
 from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow, from_objects
+from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.files import arrow_table, read_file, read_folder
 from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
 from gpu_mlp.data.table import Column, Table, check_names
 from gpu_mlp.errors import DataError
 
-__all__ = ["read_table"]
+__all__ = ["build_table", "read_table"]
 
 
 def read_table(
-    source: object, *, ignore: Collection[str] = (), absent_ok: bool = False, as_text: Collection[str] = ()
+    source: object,
+    *,
+    ignore: Collection[str] = (),
+    absent_ok: bool = False,
+    as_text: Collection[str] = (),
+    encoding: str | None = None,
 ) -> Table:
     """Read `source` into a Table.
 
     Args:
-        source: a path to .csv, .tsv or .txt (also with .gz; the delimiter, one of comma, semicolon, tab and
-            bar, is found; a header is required), to .parquet or .pq, to .feather, .arrow or .ipc, or to a folder of
-            such files of one kind; to .npy or .npz, or to an IDX file as MNIST's, beside which its labels are found;
-            a pandas or polars DataFrame; a pyarrow Table, or what gives one by Arrow's C stream; a mapping of names
-            to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
+        source: a path to .csv, .tsv or .txt (also with .gz, .bz2, .zst or .lz4; the delimiter, one of comma,
+            semicolon, tab and bar, is found; a header is required), to .parquet or .pq, to .feather, .arrow or .ipc,
+            or to a folder of such files of one kind; to .npy or .npz, or to an IDX file as MNIST's, beside which its
+            labels are found; a pandas or polars DataFrame; a pyarrow Table, or what gives one by Arrow's C stream; a
+            mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
         ignore: columns left out before their types are looked at.
         absent_ok: whether a name in `ignore` may be absent (for prediction) or is a mistake (for training).
         as_text: columns of a CSV read as text whatever they look like, so that '007' stays '007'.
+        encoding: of a CSV, as Python names it; None for UTF-8, or UTF-16 where the file begins with its mark.
 
     In a CSV an empty field, NA, NaN, null and the like are missing, and blank lines are skipped.
     Raises DataError where the source cannot be read, has no rows, or holds a column of a type that is
@@ -44,27 +51,31 @@ def read_table(
         path = Path(source)
         if is_array_file(path) and path.is_file():
             columns = read_array_file(path)
-            return _build(list(columns), list(columns.values()), path.name, None, ignore, absent_ok)
-        data = read_folder(path, as_text) if path.is_dir() else read_file(path, as_text)
+            return build_table(list(columns), list(columns.values()), path.name, None, ignore, absent_ok)
+        encoding = None if encoding is None else known_encoding(encoding)
+        read = read_folder if path.is_dir() else read_file
+        data = read(path, as_text, encoding)
         return _from_arrow_table(data, path.name, None if path.is_dir() else path, ignore, absent_ok)
     module = type(source).__module__.partition(".")[0]
     if module == "pyarrow" and hasattr(source, "column_names"):
         return _from_arrow_table(source, "Arrow table", None, ignore, absent_ok)
     if module in {"pandas", "polars"} and hasattr(source, "columns") and hasattr(source, "shape"):
         series = _series_of(source)
-        return _build([str(name) for name in source.columns], series, "DataFrame", None, ignore, absent_ok)
+        return build_table(
+            [str(name) for name in source.columns], series, "DataFrame", None, ignore, absent_ok
+        )
     if hasattr(source, "__arrow_c_stream__"):
         return _from_arrow_table(arrow_table(source), type(source).__name__, None, ignore, absent_ok)
     if isinstance(source, Mapping):
         names = [str(name) for name in source]
-        return _build(names, list(source.values()), "mapping", None, ignore, absent_ok)
+        return build_table(names, list(source.values()), "mapping", None, ignore, absent_ok)
     if isinstance(source, np.ndarray):
         if source.ndim != 2:
             raise DataError(
                 f"the array has shape {source.shape}, but a table needs 2 axes: give (rows, columns)"
             )
         names = [f"x{index}" for index in range(source.shape[1])]
-        return _build(names, list(source.T), "array", None, ignore, absent_ok)
+        return build_table(names, list(source.T), "array", None, ignore, absent_ok)
     raise DataError(
         f"a {type(source).__name__} cannot be read as a table; "
         "give a path, a DataFrame, an Arrow table, a mapping of columns or a 2-D array"
@@ -85,17 +96,19 @@ def _series_of(frame: Any) -> list[Any]:
 def _from_arrow_table(
     data: Any, origin: str, path: Path | None, ignore: Collection[str], absent_ok: bool
 ) -> Table:
-    return _build(list(data.column_names), list(data.columns), origin, path, ignore, absent_ok)
+    return build_table(list(data.column_names), list(data.columns), origin, path, ignore, absent_ok)
 
 
-def _build(
+def build_table(
     names: Sequence[str],
     series: Sequence[Any],
     origin: str,
     path: Path | None,
     ignore: Collection[str],
     absent_ok: bool,
+    first_row: int | None = None,
 ) -> Table:
+    """A Table of columns in any of the forms `read_table` takes; first_row: of some rows of the file, the first."""
     shown = shown_path(origin)
     check_names(shown, names)
     for name in ignore:
@@ -120,7 +133,8 @@ def _build(
             f"{shown}, column {quoted(short)} has {lengths[short]} values and column {quoted(long)} "
             f"{lengths[long]}; give columns of equal length"
         )
-    table = Table(columns, origin, path, kinds)
+    rows = None if first_row is None else first_row + np.arange(next(iter(lengths.values()), 0))
+    table = Table(columns, origin, path, kinds, rows)
     if not columns:
         raise DataError(
             f"{shown} has no columns left to read; ignore fewer of them or give a table with columns"

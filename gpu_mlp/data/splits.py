@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpu_mlp.errors import ConfigError, DataError
 
-__all__ = ["Split", "split_rows"]
+__all__ = ["Split", "check_fractions", "split_rows"]
 
 Rows = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def split_rows(n_rows: int, labels: ArrayLike | None, *, validation: float, test
     Raises ConfigError where the fractions are not in [0, 1) or leave nothing to train on, and DataError
     where there are too few rows.
     """
-    _check_fractions(validation, test)
+    check_fractions(validation, test)
     n_test, n_validation = (max(1, round(part * n_rows)) if part > 0 else 0 for part in (test, validation))
     needed = 1 + (n_test > 0) + (n_validation > 0)
     if n_rows < needed:
@@ -70,7 +70,8 @@ def _give_every_class_a_row(train: Rows, held_out: tuple[Rows, ...], classes: ND
         counts[absent] += 1
 
 
-def _check_fractions(validation: float, test: float) -> None:
+def check_fractions(validation: float, test: float) -> None:
+    """Raise ConfigError where they are no fractions, or leave nothing to train on."""
     for flag, fraction in (("--validation", validation), ("--test", test)):
         if not 0 <= fraction < 1:  # also refuses NaN
             raise ConfigError(

@@ -23,7 +23,15 @@ from gpu_mlp.data.values import (
 )
 from gpu_mlp.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["Target", "TaskChoice", "require_counts"]
+__all__ = [
+    "Target",
+    "TaskChoice",
+    "check_present",
+    "check_rarity",
+    "choose_task",
+    "is_few",
+    "require_counts",
+]
 
 Task = Literal["classification", "regression"]
 Label = str | int | float | bool
@@ -66,24 +74,14 @@ class Target:
         on average. Raises DataError where there is no such column, where text is a column of numbers but for a
         few values, and where more than 20 different texts occur less than twice on average.
         """
-        values, kind, column = table.column(name), table.kinds[name], f"column {quoted(name)}"
+        values, kind = table.column(name), table.kinds[name]
         if kind == "text":
             _check_labels(table, name)
-            return TaskChoice("classification", f"{column} holds text, so the task is classification")
-        if kind == "boolean":
-            return TaskChoice(
-                "classification", f"{column} holds true and false, so the task is classification"
-            )
-        if kind == "integer":
-            count = len(np.unique(values))
-            holds = f"{column} holds {count} different whole numbers in {table.rows} rows"
-            if count <= MOST_INTEGER_CLASSES and 2 * count <= table.rows:
-                return TaskChoice("classification", f"{holds}, so the task is classification")
-            return TaskChoice("regression", f"{holds}, too many to be classes, so the task is regression")
-        holds = "dates" if kind == "date" else "decimal numbers"
-        if kind == "numeric" and np.equal(values, np.round(values)).all():
-            holds = "whole numbers stored as decimals"
-        return TaskChoice("regression", f"{column} holds {holds}, so the task is regression")
+        count = len(np.unique(values)) if kind == "integer" else 0
+        whole = kind == "numeric" and bool(np.equal(values, np.round(values)).all())
+        return choose_task(
+            name, kind, different=str(count), few=is_few(count, table.rows), rows=table.rows, whole=whole
+        )
 
     @classmethod
     def fit(cls, table: Table, name: str, task: str = "auto", standardise: bool = True) -> Target:
@@ -97,7 +95,7 @@ class Target:
             known = ("auto", "classification", "regression")
             raise ConfigError(f"the task {quoted(task)} is unknown{did_you_mean(task, known)}")
         table.column(name)
-        _check_present(table, name)
+        check_present(table, name)
         if task == "auto":
             task = cls.infer_task(table, name).task
         if task == "classification":
@@ -107,12 +105,13 @@ class Target:
         mean, scale = mean_and_scale(values) if standardise else (0.0, 1.0)
         return cls(name, "regression", (), mean, scale)
 
-    def require_every_class(self, labels: NDArray[np.int64]) -> None:
-        """Raise DataError where a class is not among the training rows' labels: they are fewer than the classes."""
+    def require_every_class(self, labels: NDArray[np.int64], rows: int | None = None) -> None:
+        """Raise DataError where a class is not among the labels of the training rows, or of so many of them."""
+        rows = len(labels) if rows is None else rows
         absent = np.setdiff1d(np.arange(len(self.classes)), labels)
         if len(absent):
             raise DataError(
-                f"column {quoted(self.name)} has {len(self.classes)} classes, but {len(labels)} rows are left to train "
+                f"column {quoted(self.name)} has {len(self.classes)} classes, but {rows} rows are left to train "
                 f"on, none of them of class {quoted(self.classes[absent[0]])}; "
                 "give more rows, or smaller --validation and --test"
             )
@@ -129,7 +128,7 @@ class Target:
         that training did not have.
         """
         table.column(self.name)
-        _check_present(table, self.name)
+        check_present(table, self.name)
         if self.task == "classification":
             return self._encode_labels(table)
         kind = "numeric" if table.kinds[self.name] == "text" else table.kinds[self.name]
@@ -183,6 +182,39 @@ class Target:
             ) from None
 
 
+def choose_task(name: str, kind: str, *, different: str, few: bool, rows: int, whole: bool) -> TaskChoice:
+    """By the kind of the column `name` and, of whole numbers, how many different ones there are in so many rows.
+
+    few: whether they are few enough to be classes. whole: whether decimals are whole numbers.
+    """
+    column = f"column {quoted(name)}"
+    if kind == "text":
+        return TaskChoice("classification", f"{column} holds text, so the task is classification")
+    if kind == "boolean":
+        return TaskChoice("classification", f"{column} holds true and false, so the task is classification")
+    if kind == "integer":
+        holds = f"{column} holds {different} different whole numbers in {rows} rows"
+        if few:
+            return TaskChoice("classification", f"{holds}, so the task is classification")
+        return TaskChoice("regression", f"{holds}, too many to be classes, so the task is regression")
+    holds = "whole numbers stored as decimals" if whole else "dates" if kind == "date" else "decimal numbers"
+    return TaskChoice("regression", f"{column} holds {holds}, so the task is regression")
+
+
+def is_few(count: int, rows: int) -> bool:
+    """Whether whole numbers are few enough, and frequent enough, to be classes."""
+    return count <= MOST_INTEGER_CLASSES and 2 * count <= rows
+
+
+def check_rarity(shown: str, name: str, count: int, rows: int, example: object) -> None:
+    """Raise DataError where so many different texts in so many rows are hardly labels."""
+    if count > MOST_RARE_LABELS and 2 * count > rows:
+        raise DataError(
+            f"{shown}, column {quoted(name)} holds {count} different texts in {rows} rows, such as "
+            f"{quoted(example)}, too many to be classes; give another target, or say --task classification"
+        )
+
+
 def require_counts(table: Table, name: str) -> None:
     """Raise DataError at the first negative value of the column: a count is zero or more."""
     values = table.column(name)
@@ -203,15 +235,11 @@ def _check_labels(table: Table, name: str) -> None:
     if row is not None:
         complaint = complaint_of_misread(values[row])
         fail_at(table, row, name, f"{complaint}, or say --task classification if they are labels")
-    count = len(set(values.tolist()))
-    if count > MOST_RARE_LABELS and 2 * count > table.rows:
-        raise DataError(
-            f"{table.shown_origin}, column {quoted(name)} holds {count} different texts in {table.rows} rows, such as "
-            f"{quoted(values[0])}, too many to be classes; give another target, or say --task classification"
-        )
+    check_rarity(table.shown_origin, name, len(set(values.tolist())), table.rows, values[0])
 
 
-def _check_present(table: Table, name: str) -> None:
+def check_present(table: Table, name: str) -> None:
+    """Raise DataError at the first row without a value in the target's column."""
     missing = missing_mask(table.columns[name])
     if missing.any():
         row = int(np.argmax(missing))

@@ -30,7 +30,8 @@ class RowSource(Protocol):
         rows: N, the same each time that it is read.
     """
 
-    rows: int
+    @property
+    def rows(self) -> int: ...
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
         """All rows from the first on, some at a time: x (n, D_0), and y (n,) or (n, O), on the host."""

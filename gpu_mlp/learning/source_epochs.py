@@ -15,8 +15,10 @@ from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.steps.after import Told
 from gpu_mlp.learning.streaming import CHUNK_BYTES, TableStream
 
-__all__ = ["SourceEpochs", "source_order"]
+__all__ = ["BUFFER_ROWS", "SourceEpochs", "source_order"]
 
+# Rows that are shuffled together where nobody says how many.
+BUFFER_ROWS = 65536
 SECONDS_BETWEEN_REPORTS = 0.1
 
 

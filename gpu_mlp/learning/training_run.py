@@ -21,7 +21,7 @@ from gpu_mlp.learning.optimizers import optimizer_from
 from gpu_mlp.learning.placement import place_table
 from gpu_mlp.learning.row_source import RowSource
 from gpu_mlp.learning.schedules import schedule_from
-from gpu_mlp.learning.source_epochs import SourceEpochs
+from gpu_mlp.learning.source_epochs import BUFFER_ROWS, SourceEpochs
 from gpu_mlp.learning.state import TrainingState, take
 from gpu_mlp.learning.steps import TrainingStep
 from gpu_mlp.learning.table_epochs import Epochs, TableEpochs
@@ -83,7 +83,7 @@ class TrainingRun:
         self._epochs: Epochs = (
             TableEpochs(EpochRunner(self.step, rows, config.stream), seed)
             if isinstance(rows, Table)
-            else SourceEpochs(self.step, rows, config.buffer_rows, seed)
+            else SourceEpochs(self.step, rows, config.buffer_rows or BUFFER_ROWS, seed)
         )
         self.steps_per_epoch = self._epochs.steps_per_epoch
         self.validation: Table | None = None

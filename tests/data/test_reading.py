@@ -292,7 +292,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
         ("a.csv", b"a,b\n1,x\n2,\xe9t\xe9\n", ["a.csv, line 3,", "not UTF-8", "save the file as UTF-8"]),
         ("a.csv", b"\xe9,b\n1,x\n", ["a.csv, line 1,", "not UTF-8"]),
         ("a.csv.gz", b"a,b\n1,\xe9\n", ["a.csv.gz, line 2,", "not UTF-8"]),
-        ("a.csv", "a,b\n1,2\n".encode("utf-16"), ["a.csv, line 1,", "not UTF-8"]),
+        ("a.csv", "a,b\n1,x\n".encode("utf-16") + b"\x00", ["a.csv, line 3,", "not UTF-16"]),
         ("a.csv", b"a,b\n" + b"1,x\n" * 3000 + b"2,\xe9\n", ["a.csv, line 3002,", "not UTF-8"]),
         ("a.csv", "a,b,a\n1,2,3\n", ["a.csv, line 1,", "columns 1 and 3 both 'a'"]),
         ("a.csv", "\n,a\n0,1\n", ["a.csv, line 2,", "column without a name, number 1 of 2", "index=False"]),

@@ -1,0 +1,113 @@
+"""What is learnt of the target's column while the batches of a source go by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from gpu_mlp.data.column_survey import ColumnKind, Mask, MisreadError
+from gpu_mlp.data.messages import quoted
+from gpu_mlp.data.misread_numbers import plain_numbers
+from gpu_mlp.data.moments import Moments
+from gpu_mlp.data.table import Table
+from gpu_mlp.data.targets import (
+    MOST_CLASSES,
+    Target,
+    TaskChoice,
+    check_present,
+    check_rarity,
+    choose_task,
+    is_few,
+    require_counts,
+)
+from gpu_mlp.data.values import check_range, missing_mask, numbers_of
+from gpu_mlp.errors import DataError
+
+__all__ = ["TargetSurvey"]
+
+
+class TargetSurvey:
+    """What `Target.infer_task` and `Target.fit` learn: of all rows, and the mean and scale of the training rows.
+
+    Args:
+        name: the column.
+        task: "classification", "regression", or "auto".
+        counts: whether its values must be counts.
+    """
+
+    def __init__(self, name: str, task: str, *, counts: bool) -> None:
+        self.name, self.task, self._counts = name, task, counts
+        advice = (
+            "or leave its row out"
+            if task == "regression"
+            else "or say --task classification if they are labels"
+        )
+        self.kind = ColumnKind(name, advice)
+        self.moments = Moments()
+        self.rows = 0
+        self._values: Counter[Any] = Counter()
+        self._training_values: set[Any] = set()
+        self._many = False  # more different values than there can be classes
+        self._whole = True
+
+    def add(self, batch: Table, training: Mask) -> None:
+        """Raises DataError and KindChangedError."""
+        check_present(batch, self.name)
+        values = batch.columns[self.name]
+        if self._counts:
+            require_counts(batch, self.name)
+        self.rows += batch.rows
+        is_text = batch.kinds[self.name] == "text"
+        if not (is_text and self.task == "regression"):  # whose numbers may be written as text
+            self.kind.add(batch, missing_mask(values))
+        if self.task == "regression" or not is_text:
+            kind = "numeric" if is_text else batch.kinds[self.name]
+            numbers = numbers_of(batch, self.name, kind=kind, wanted="a regression needs numbers")
+            check_range(batch, self.name, numbers)
+            self.moments += Moments.of(numbers[training])
+            self._whole = self._whole and bool(np.equal(numbers, np.round(numbers)).all())
+        if self.task != "regression" and not self._many:
+            self._values.update(values.tolist())
+            self._training_values.update(values[training].tolist())
+            self._many = len(self._values) > MOST_CLASSES
+
+    def choose(self, shown: str) -> TaskChoice:
+        """The task of "auto". Raises DataError and MisreadError for text that is hardly labels."""
+        kind, count = self.kind.value, len(self._values)
+        if kind == "text":
+            plain = plain_numbers(self._values)
+            if plain is not None:
+                raise MisreadError(self.name, plain)
+            check_rarity(shown, self.name, count, self.rows, next(iter(self._values)))
+        return choose_task(
+            self.name,
+            kind,
+            different=f"more than {MOST_CLASSES}" if self._many else str(count),
+            few=is_few(count, self.rows) and not self._many,
+            rows=self.rows,
+            whole=kind == "numeric" and self._whole,
+        )
+
+    def target(self, shown: str, task: str, *, standardise: bool) -> Target:
+        """What `Target.fit` would learn. Raises DataError where that is refused."""
+        if task == "regression":
+            mean, scale = self.moments.mean_and_scale if standardise else (0.0, 1.0)
+            return Target(self.name, "regression", (), mean, scale)
+        if self._many:
+            raise DataError(
+                f"{shown}, column {quoted(self.name)} holds more than {MOST_CLASSES} different labels, but at most "
+                f"{MOST_CLASSES} classes can be told apart; give another target or --task regression"
+            )
+        target = Target.fit(self._table(shown, self._values), self.name, task)
+        target.require_every_class(
+            target.encode(self._table(shown, self._training_values)), self.moments.count
+        )
+        return target
+
+    def _table(self, shown: str, values: Any) -> Table:
+        """Every different value once."""
+        kind = self.kind.value
+        column = np.array(sorted(values), dtype=object if kind == "text" else np.float64)
+        return Table({self.name: column}, shown, None, {self.name: kind})
