@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from gpu_mlp.backends.numpy_backend import numpy_ops, to_host_array
 from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 from gpu_mlp.config import Loss
-from gpu_mlp.data import Preparation, Table, Target, read_table
+from gpu_mlp.data import Preparation, Table, Target, open_source, read_table
 from gpu_mlp.errors import ConfigError, DataError, ShapeError
 from gpu_mlp.network.losses import check_targets, to_targets
 from gpu_mlp.network.network import Network
@@ -121,20 +122,34 @@ class Model:
         O), and several logits of binary_cross_entropy give (N, O) of 0 and 1. Raises DataError or
         ShapeError where the source does not fit.
         """
-        return self._decide(self.outputs(source))
+        return np.concatenate(list(self.predictions(source)))
+
+    def predictions(
+        self, source: Any, *, probabilities: bool = False, encoding: str | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """`predict`, or `predict_proba`, some rows at a time: a file that is larger than memory is read as it goes.
+
+        encoding: of a CSV, as in `gpu_mlp.data.read_table`.
+        """
+        if probabilities:
+            self._require_classes()
+        read = self._probabilities if probabilities else self._decide
+        return (read(self._outputs(batch)) for batch in self._batches(source, encoding))
 
     def predict_proba(self, source: Any) -> Floats:
         """The probability of every class, (N, classes), in the order of `classes`.
 
         Raises ConfigError for a regression.
         """
+        return np.concatenate(list(self.predictions(source, probabilities=True)))
+
+    def _require_classes(self) -> None:
         if self.task == "regression":
             raise ConfigError(
                 f"a regression (loss {self.loss.name}) has no classes and no probabilities; use predict"
             )
-        return self._probabilities(self.outputs(source))
 
-    def evaluate(self, source: Any, y: Any = None) -> dict[str, float]:
+    def evaluate(self, source: Any, y: Any = None, *, encoding: str | None = None) -> dict[str, float]:
         """Metrics of the predictions for a table with its target column, or for features and y apart.
 
         Classification: accuracy, balanced_accuracy, macro_f1, log_loss and, for two classes that both
@@ -143,9 +158,13 @@ class Model:
         Raises DataError where the target is missing or holds what training did not have, and ShapeError for a
         y that does not fit.
         """
-        table = self._read(source)
-        outputs = self._outputs(table)
-        expected = self._expected(table, y)
+        if y is None:
+            parts = [
+                (self._outputs(batch), self._expected(batch)) for batch in self._batches(source, encoding)
+            ]
+            outputs, expected = (np.concatenate(part) for part in zip(*parts, strict=True))
+        else:
+            outputs, expected = self.outputs(source), self._given(y)
         if len(expected) != len(outputs):
             raise ShapeError(
                 f"there are {len(expected)} targets for {len(outputs)} rows; give one target a row"
@@ -166,17 +185,21 @@ class Model:
 
     def outputs(self, source: Any) -> NDArray[Any]:
         """The network's outputs f_K (N, O) on the host. Raises DataError where one of them is not finite."""
-        return self._outputs(self._read(source))
+        return np.concatenate([self._outputs(batch) for batch in self._batches(source)])
 
-    def _read(self, source: Any) -> Table | NDArray[Any]:
+    def _batches(self, source: Any, encoding: str | None = None) -> Iterator[Table | NDArray[Any]]:
         if self.preparation is None:
             if isinstance(source, (str, Path, Table)):
                 raise DataError("this model was trained on bare arrays, so it takes a 2-D array, not a table")
-            return to_host_array(source)
+            return iter([to_host_array(source)])
         text = self.preparation.text_names + (self.target.text_names if self.target else ())
+        if isinstance(source, (str, Path)):
+            return open_source(
+                source, ignore=self.ignored, absent_ok=True, as_text=text, encoding=encoding
+            ).batches()
         if not hasattr(source, "columns") and hasattr(source, "__dlpack__"):
             source = to_host_array(source)  # also from CuPy and PyTorch
-        return read_table(source, ignore=self.ignored, absent_ok=True, as_text=text)
+        return iter([read_table(source, ignore=self.ignored, absent_ok=True, as_text=text)])
 
     def _outputs(self, table: Any) -> NDArray[Any]:
         features = table
@@ -216,19 +239,21 @@ class Model:
         indices = (outputs[:, 0] > 0.0).astype(np.int64) if self._one_logit else outputs.argmax(axis=1)
         return indices if self.target is None else self.target.decode_labels(indices)
 
-    def _expected(self, table: Any, y: Any) -> NDArray[Any]:
-        """The true class indices (N,) or values (N,) in the target's own units."""
+    def _expected(self, table: Any) -> NDArray[Any]:
+        """The true class indices (N,) or values (N,) in the target's own units, of a table's column."""
         if self.target is None:
-            if y is None:
-                raise DataError("this model has no target column; give the labels or values as y")
-            return self._bare_targets(y)
-        if y is not None:
-            y = y if isinstance(y, (list, tuple)) or hasattr(y, "to_numpy") else to_host_array(y)
-            table = read_table({self.target.name: y})
+            raise DataError("this model has no target column; give the labels or values as y")
         if not isinstance(table, Table):
             raise DataError("an array has no target column; give the labels or values as y")
         encoded = self.target.encode(table)
         return encoded if self.task == "classification" else self.target.decode_values(encoded)
+
+    def _given(self, y: Any) -> NDArray[Any]:
+        """The same of targets that were given apart."""
+        if self.target is None:
+            return self._bare_targets(y)
+        y = y if isinstance(y, (list, tuple)) or hasattr(y, "to_numpy") else to_host_array(y)
+        return self._expected(read_table({self.target.name: y}))
 
     def _bare_targets(self, y: Any) -> NDArray[Any]:
         """Labels (N,) or values (N,) or (N, O) without a target column; ShapeError where `train` would refuse."""

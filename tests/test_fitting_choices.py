@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpu_mlp
-from gpu_mlp import fitting
+from gpu_mlp import fit_choices
 from gpu_mlp.backends.base import LOSS_NAMES
 from gpu_mlp.backends.fused.products import DotProducts
 from gpu_mlp.backends.numpy_backend import numpy_ops
@@ -256,7 +256,7 @@ def test_a_precision_that_the_device_lacks_is_refused_before_the_table_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ops = replace(numpy_ops(), in_precision=DotProducts(np).in_precision)
-    monkeypatch.setattr(fitting, "device_ops", lambda device: ops)
+    monkeypatch.setattr(fit_choices, "device_ops", lambda device: ops)
     with pytest.raises(DeviceError, match="precision 'bf16' on CUDA needs cuBLASLt"):
         plan("grade", "no such file.csv", config=TrainingConfig(precision="bf16"))
     with pytest.raises(DataError, match="no such file"):

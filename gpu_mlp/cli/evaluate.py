@@ -18,6 +18,7 @@ def evaluate(
     model: Path,
     table: Path,
     *,
+    encoding: str | None = None,
     device: str = "auto",
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -26,10 +27,11 @@ def evaluate(
     Args:
         model: model.safetensors of a run folder.
         table: file or folder, as for train, with the columns of training, the target among them.
+        encoding: of a CSV, as for train.
         device: auto, cpu, cuda or cuda:N.
         as_json: print one JSON object instead of a table.
     """
-    metrics = load_model(model, device).evaluate(table)
+    metrics = load_model(model, device).evaluate(table, encoding=encoding)
     if as_json:
         print_json(dict(metrics))
     else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +13,10 @@ from gpu_mlp.cli.loading import load_model
 from gpu_mlp.cli.output import check_new_file
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.atomic_file import write_atomically
+from gpu_mlp.files.prediction_file import PREDICTION_SUFFIXES, text_of, write_csv, write_predictions
 from gpu_mlp.model import Model
 
 __all__ = ["predict"]
-
-SUFFIXES = (".csv", ".parquet")
 
 
 def predict(
@@ -29,9 +26,10 @@ def predict(
     out: Path | None = None,
     probabilities: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    encoding: str | None = None,
     device: str = "auto",
 ) -> int:
-    """Predict the target of every row of a raw table, in its order.
+    """Predict the target of every row of a raw table, in its order, some rows at a time.
 
     Args:
         model: model.safetensors of a run folder.
@@ -39,61 +37,31 @@ def predict(
         out: .csv or .parquet file to write instead of CSV to stdout.
         probabilities: one column for each class with its probability, instead of the likeliest class.
         overwrite: replace the file at --out.
+        encoding: of a CSV, as for train.
         device: auto, cpu, cuda or cuda:N.
     """
     if out is not None:
-        check_new_file("--out", out, SUFFIXES, overwrite=overwrite)
-    loaded = load_model(model, device)
-    columns = _columns(loaded, table, probabilities)
+        check_new_file("--out", out, PREDICTION_SUFFIXES, overwrite=overwrite)
+    batches = _batches(load_model(model, device), table, probabilities, encoding)
     if out is None:
-        sys.stdout.write(_csv(columns))
+        write_csv(sys.stdout, batches)
         return 0
-    content = _csv(columns).encode("utf-8") if out.suffix.lower() == ".csv" else _parquet(columns)
     try:
-        write_atomically(out, content)
+        rows = write_predictions(out, batches)
     except OSError as error:
         raise ConfigError(
             f"{shown_path(out)} cannot be written ({error.strerror}); choose another --out"
         ) from None
-    rows = len(next(iter(columns.values())))
     print(f"{rows} predictions written to {shown_path(out)}", file=sys.stderr)
     return 0
 
 
-def _columns(model: Model, table: Path, probabilities: bool) -> dict[str, Any]:
-    """Name -> one value a row."""
-    if probabilities:
-        matrix = model.predict_proba(table)
-        return {_text(label): matrix[:, index] for index, label in enumerate(model.classes)}
-    return {model.target.name if model.target else "prediction": model.predict(table)}
-
-
-def _csv(columns: dict[str, Any]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(
-        [map(_text, row) for row in zip(*(values.tolist() for values in columns.values()), strict=True)]
-    )
-    return file.getvalue()
-
-
-def _text(value: Any) -> str:
-    """A label or number as training's CSV would spell it: true, not True."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _parquet(columns: dict[str, Any]) -> bytes:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError(
-            "writing Parquet needs pyarrow, which is not installed; "
-            "install it with pip install 'gpu_mlp[data]', or give --out a .csv"
-        ) from None
-    buffer = io.BytesIO()
-    parquet.write_table(
-        pa.table({name: pa.array(values.tolist()) for name, values in columns.items()}), buffer
-    )
-    return buffer.getvalue()
+def _batches(
+    model: Model, table: Path, probabilities: bool, encoding: str | None
+) -> Iterator[dict[str, Any]]:
+    """Name -> one value a row, of some rows at a time."""
+    for predicted in model.predictions(table, probabilities=probabilities, encoding=encoding):
+        if probabilities:
+            yield {text_of(label): predicted[:, index] for index, label in enumerate(model.classes)}
+        else:
+            yield {model.target.name if model.target else "prediction": predicted}

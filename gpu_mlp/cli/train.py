@@ -16,6 +16,7 @@ from cyclopts import Group, Parameter
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics, report_error
 from gpu_mlp.cli.facts import plan_facts
 from gpu_mlp.cli.interruption import Interruption
+from gpu_mlp.cli.reading import reading_progress
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.messages import shown_path
@@ -72,6 +73,7 @@ def train(
     demo: Annotated[str | None, Parameter(group=TABLE)] = None,
     task: Annotated[str, Parameter(group=TABLE)] = "auto",
     ignore: Annotated[tuple[str, ...], Parameter(group=TABLE, negative="", show_default=False)] = (),
+    encoding: Annotated[str | None, Parameter(group=TABLE)] = None,
     validation: Annotated[float, Parameter(group=TABLE)] = 0.15,
     test: Annotated[float, Parameter(group=TABLE)] = 0.15,
     hidden: Annotated[str, Parameter(group=NETWORK)] = "128,64",
@@ -80,6 +82,7 @@ def train(
     dtype: Annotated[str, Parameter(group=NETWORK)] = "float32",
     training: Annotated[TrainingConfig, Parameter(name="*", group=TRAINING)] = DEFAULTS,
     device: Annotated[str, Parameter(group=RUN)] = "auto",
+    memory: Annotated[str | None, Parameter(group=RUN)] = None,
     out: Annotated[Path | None, Parameter(group=RUN)] = None,
     config: Annotated[Path | None, Parameter(group=RUN)] = None,
     resume: Annotated[Path | None, Parameter(group=RUN)] = None,
@@ -98,6 +101,7 @@ def train(
         demo: built-in table instead of a file: digits, breast-cancer, wine, iris, diabetes or spirals.
         task: classification or regression; auto tells by the target.
         ignore: column that is never read; repeat the flag for more.
+        encoding: of a CSV, such as cp1252; when unset UTF-8, or UTF-16 where the file begins with its mark.
         validation: share of the rows that is evaluated after every epoch.
         test: share of the rows that is evaluated at the end.
         hidden: widths of the hidden layers, comma-separated; 0 for none.
@@ -105,6 +109,8 @@ def train(
         initializer: auto is he_normal before units of the ReLU family, else glorot_uniform.
         dtype: float32 or float64.
         device: auto, cpu, cuda or cuda:N.
+        memory: for a table that is larger than memory, how much there is for rows, such as 512MB: the table is read
+            anew in each epoch and shuffled a part at a time.
         out: run folder to make; runs/NAME-1, runs/NAME-2, ... when unset.
         config: TOML file with flags as keys, such as a run's config.toml; flags win over it.
         resume: run folder of a run that was interrupted, to go on to the bits that it would have come to.
@@ -123,17 +129,21 @@ def train(
         check_destination(place() if callable(place) else place)
     with ExitStack() as stack:
         folder = None if resume is None else stack.enter_context(RunFolder.open(resume))
-        plan = plan_fit(
-            source,
-            target,
-            task=task,
-            validation=validation,
-            test=test,
-            ignore=ignore,
-            config=training,
-            device=device,
-            **network.arguments(),
-        )
+        with reading_progress(error_console()) as report:
+            plan = plan_fit(
+                source,
+                target,
+                task=task,
+                validation=validation,
+                test=test,
+                ignore=ignore,
+                encoding=encoding,
+                config=training,
+                device=device,
+                memory=memory,
+                report=report,
+                **network.arguments(),
+            )
         settings: dict[str, TomlValue] = {
             **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
             "target": target,
@@ -142,7 +152,9 @@ def train(
             "validation": validation,
             "test": test,
             **asdict(network),
+            **({} if encoding is None else {"encoding": encoding}),
             "device": device,
+            **({} if memory is None else {"memory": memory}),
             "checkpoint-minutes": _or_none(checkpoint_minutes),
             "checkpoint-steps": _or_none(checkpoint_steps),
             "tensorboard": tensorboard,

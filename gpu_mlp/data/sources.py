@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.file_batches import FileBatches, open_batches, rows_at_once
 from gpu_mlp.data.files import check_same_columns, files_in
-from gpu_mlp.data.messages import column_hint, quoted, shown_path
+from gpu_mlp.data.messages import column_hint, listed, quoted, shown_path
 from gpu_mlp.data.reading import build_table, read_table
 from gpu_mlp.data.table import Table, check_names
 from gpu_mlp.data.values import texts_of
@@ -110,6 +110,7 @@ class _Files:
         return sum(self._open(path).bytes_held for path in self.paths)
 
     def batches(self) -> Iterator[Table]:
+        rows = 0
         for path in self.paths:
             file, first_row = self._open(path), 0
             for columns in file.batches():
@@ -118,6 +119,12 @@ class _Files:
                 if table is not None:
                     first_row += table.rows
                     yield table
+            rows += first_row
+        if not rows:
+            raise DataError(
+                f"{shown_path(self.origin)} has columns ({listed(self.names)}) but no rows; add at least one row of "
+                "values"
+            )
 
     def with_text(self, names: Collection[str]) -> _Files:
         as_text = self.as_text | frozenset(names)

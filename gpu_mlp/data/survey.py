@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -175,12 +175,6 @@ def _read(found: Survey, report: Callable[[int], None]) -> None:
     for batch in found.source.batches():
         found.add(batch)
         report(found.rows)
-    if not found.rows:
-        names: Sequence[str] = found.source.names
-        raise DataError(
-            f"{found.shown_origin} has columns ({', '.join(map(quoted, names))}) but no rows; add at least one row of "
-            "values"
-        )
     for feature in found.features.values():
         feature.refuse_misread()
 

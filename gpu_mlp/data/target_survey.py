@@ -46,7 +46,7 @@ class TargetSurvey:
         )
         self.kind = ColumnKind(name, advice)
         self.moments = Moments()
-        self.rows = 0
+        self.rows = self._training_rows = 0
         self._values: Counter[Any] = Counter()
         self._training_values: set[Any] = set()
         self._many = False  # more different values than there can be classes
@@ -59,6 +59,7 @@ class TargetSurvey:
         if self._counts:
             require_counts(batch, self.name)
         self.rows += batch.rows
+        self._training_rows += int(training.sum())
         is_text = batch.kinds[self.name] == "text"
         if not (is_text and self.task == "regression"):  # whose numbers may be written as text
             self.kind.add(batch, missing_mask(values))
@@ -91,7 +92,7 @@ class TargetSurvey:
         )
 
     def target(self, shown: str, task: str, *, standardise: bool) -> Target:
-        """What `Target.fit` would learn. Raises DataError where that is refused."""
+        """What `Target.fit` would learn. Raises DataError where that is refused, and for classes that do not train."""
         if task == "regression":
             mean, scale = self.moments.mean_and_scale if standardise else (0.0, 1.0)
             return Target(self.name, "regression", (), mean, scale)

@@ -6,13 +6,15 @@ import errno
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import WriteError
 
-__all__ = ["sweep", "temporary_path", "why_not_written", "write_atomically"]
+__all__ = ["atomic_file", "sweep", "temporary_path", "why_not_written", "write_atomically"]
 
 TEMPORARY = ".tmp"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -20,12 +22,19 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 def write_atomically(path: Path, content: bytes) -> None:
     """No reader ever sees half a file, and what has been written survives a power cut. Raises OSError."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which is at `path` once it is whole; an error within leaves what was there. Raises OSError."""
     temporary = temporary_path(path)
     # Made with the permissions of any new file, which the umask then limits.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

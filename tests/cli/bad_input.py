@@ -138,7 +138,7 @@ CASES: dict[str, Case] = {
     "ragged row": training(PEOPLE + "60,red\n", "t.csv, line 42,", "has 2 fields", "header has 3", "correct the row"),
     "open quote": training(PEOPLE + '60,"red,a\n', "t.csv, line 42,", "quote that is never closed", "close it"),
     "folder": training(None, "t.csv is a folder without tables", "give one with .csv, .parquet or .feather files"),
-    "UTF-16": training(PEOPLE.encode("utf-16"), "t.csv, line 1,", *UTF8),
+    "UTF-16": training(PEOPLE.encode("utf-16") + b"\0", "t.csv, line 42,", "is not UTF-16 text", "save the file as"),
     "Latin-1": training(PEOPLE.encode() + b"60,caf\xe9,a\n", "t.csv, line 42,", *UTF8),
     "binary": training(bytes(range(1, 256)) * 20, "t.csv, line", *UTF8),
     "zeros": training(b"\0" * 100, "t.csv cannot be read as text", "write the file again"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gpu_mlp
-from gpu_mlp.data import read_table
+from gpu_mlp.data import Split, read_table
 from gpu_mlp.fitting import plan_fit
 from tests.cli.commands import Trained, bits_of, done, everything_in, run
 from tests.cli.tables import COLUMNS, people, write_csv, write_parquet
@@ -46,8 +46,10 @@ def test_missing_numbers_become_the_median_of_the_training_rows(buyers: Trained)
     model = gpu_mlp.load(buyers.model, "cpu")
     assert buyers.table is not None
     assert model.preparation is not None
-    plan = plan_fit(read_table(buyers.table), "buys", ignore=("id", "spends"), device="cpu")
-    ages = plan.table.select(plan.split.train).columns["age"]
+    table = read_table(buyers.table)
+    plan = plan_fit(table, "buys", ignore=("id", "spends"), device="cpu")
+    assert isinstance(plan.split, Split)
+    ages = table.select(plan.split.train).columns["age"]
     (age,) = (feature for feature in model.preparation.features if feature.name == "age")
     assert age == next(feature for feature in plan.preparation.features if feature.name == "age")
     assert np.isnan(ages).any()
