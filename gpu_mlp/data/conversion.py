@@ -54,15 +54,22 @@ def from_arrow(column: Any) -> tuple[Column, str]:
 
 
 def _floats(column: Any) -> NDArray[np.float64]:
+    """Arrow's own memory where that is possible, which is read-only."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     floats = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.array(floats, dtype=np.float64)  # a copy: Arrow's memory is read-only
+    return np.asarray(floats, dtype=np.float64)
 
 
 def _objects(column: Any) -> NDArray[Any]:
-    return np.array(column.to_numpy(zero_copy_only=False), dtype=object)
+    """Texts, each different one a single object in every chunk; None where missing."""
+    parts = [np.empty(0, dtype=object)]
+    for chunk in column.dictionary_encode().chunks:
+        words: NDArray[Any] = np.full(len(chunk.dictionary) + 1, None, dtype=object)
+        words[:-1] = chunk.dictionary.to_numpy(zero_copy_only=False)
+        parts.append(words[chunk.indices.fill_null(len(words) - 1).to_numpy()])
+    return np.concatenate(parts)
 
 
 def _from_arrow_integers(column: Any) -> tuple[Column, str]:

@@ -16,7 +16,7 @@ from gpu_mlp.data.files import DESCRIPTION_LIMITS, check_file, kind_of, refused
 __all__ = ["FileBatches", "open_batches"]
 
 # Values of a batch: 2 MiB of float64, which stay in the processor's cache while they are prepared.
-VALUES_AT_ONCE = 1 << 18
+VALUES_AT_ONCE = 1 << 20
 FEWEST_ROWS = 256
 
 

@@ -15,12 +15,14 @@ from numpy.typing import DTypeLike, NDArray
 from gpu_mlp.data.messages import listed, quoted
 from gpu_mlp.data.misread_numbers import complaint_of_misread, misread_row
 from gpu_mlp.data.table import Column, Table
-from gpu_mlp.data.values import check_range, fail_at, missing_mask, numbers_of, texts_of
+from gpu_mlp.data.values import FLOAT32_MAX, check_range, fail_at, missing_mask, numbers_of, texts_of
 from gpu_mlp.errors import DataError
 
 __all__ = ["MOST_CATEGORIES", "NumericFeature", "Preparation", "TextFeature", "refuse_empty", "text_feature"]
 
 MOST_CATEGORIES = 1000
+# Of some columns, which stay in the processor's cache while they are standardised.
+VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,13 @@ class NumericFeature:
         """The names of the columns it becomes."""
         return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
 
+    def values(self, table: Table, name: str) -> NDArray[np.float64]:
+        """The column `name` of `table`, (N,), NaN where missing. Raises DataError where it is no such column."""
+        return numbers_of(table, name, kind=self.kind, wanted="training had numbers in this column")
+
     def fill(self, table: Table, name: str, out: NDArray[Any]) -> None:
         """Write the column `name` of `table` into `out`, (N, 1) or (N, 2)."""
-        values = numbers_of(table, name, kind=self.kind, wanted="training had numbers in this column")
+        values = self.values(table, name)
         check_range(table, name, values)
         missing = np.isnan(values)
         with np.errstate(over="ignore"):  # what overflows is refused below, with its place
@@ -146,9 +152,9 @@ class Preparation:
         sources = self._sources(table, also_allowed)
         result = np.empty((table.rows, len(self.output_names)), dtype)
         start = 0
-        for feature, name in zip(self.features, sources, strict=True):
-            stop = start + len(feature.output_names)
-            feature.fill(table, name, result[:, start:stop])
+        for together in _runs(list(zip(self.features, sources, strict=True))):
+            stop = start + sum(len(feature.output_names) for feature, _ in together)
+            _fill(table, together, result[:, start:stop])
             start = stop
         return result
 
@@ -161,7 +167,8 @@ class Preparation:
                     f"features ({listed(self.input_names)}); give them in that order"
                 )
             return table.names
-        absent = [name for name in self.input_names if name not in table.columns]
+        wanted = self.input_names
+        absent = [name for name in wanted if name not in table.columns]
         if absent:
             near = get_close_matches(absent[0], table.names, n=1) if len(absent) == 1 else []
             plural, hint = ("s", "; add them") if len(absent) > 1 else ("", "; add it")
@@ -170,14 +177,15 @@ class Preparation:
             raise DataError(
                 f"{table.shown_origin} lacks the column{plural} {listed(absent)} that training had{hint}"
             )
-        extra = [name for name in table.names if name not in self.input_names and name not in also_allowed]
+        allowed = {*wanted, *also_allowed}
+        extra = [name for name in table.names if name not in allowed]
         if extra:
             plural, them = ("s", "them") if len(extra) > 1 else ("", "it")
             raise DataError(
                 f"{table.shown_origin} has the column{plural} {listed(extra)} that training did not have; "
                 f"remove {them}"
             )
-        return self.input_names
+        return wanted
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold; `from_dict` gives back an equal Preparation."""
@@ -193,6 +201,55 @@ class Preparation:
                 f"the description of the features is damaged ({type(error).__name__}: {error}); "
                 "train the model again"
             ) from None
+
+
+def _runs(features: list[tuple[Feature, str]]) -> list[list[tuple[Feature, str]]]:
+    """Numeric features side by side that have one column each are taken together, others one by one."""
+    runs: list[list[tuple[Feature, str]]] = []
+    for feature, name in features:
+        if runs and _is_plain(feature) and _is_plain(runs[-1][0][0]):
+            runs[-1].append((feature, name))
+        else:
+            runs.append([(feature, name)])
+    return runs
+
+
+def _is_plain(feature: Feature) -> bool:
+    return isinstance(feature, NumericFeature) and not feature.indicator
+
+
+def _fill(table: Table, run: list[tuple[Feature, str]], out: NDArray[Any]) -> None:
+    """Write the columns of a run into `out`: all at once, or else one by one, which says what is wrong with which."""
+    numeric = [(feature, name) for feature, name in run if _is_plain(feature)]
+    if len(numeric) == len(run) and _fill_together(table, numeric, out):
+        return
+    start = 0
+    for feature, name in run:
+        stop = start + len(feature.output_names)
+        feature.fill(table, name, out[:, start:stop])
+        start = stop
+
+
+def _fill_together(table: Table, run: list[tuple[Any, str]], out: NDArray[Any]) -> bool:
+    """Write numeric columns, some rows of all at a time; False where a value is missing or too large.
+
+    That is told by the smallest and the largest of each, which are NaN where a value is.
+    """
+    columns = [feature.values(table, name) for feature, name in run]
+    mean, scale = (np.array([[getattr(feature, of)] for feature, _ in run]) for of in ("mean", "scale"))
+    rows_at_once = max(VALUES_AT_ONCE // len(columns), 1)
+    for start in range(0, table.rows, rows_at_once):
+        rows = slice(start, start + rows_at_once)
+        values = np.stack([column[rows] for column in columns])
+        ends = np.column_stack([values.min(axis=1), values.max(axis=1)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            standardised = np.abs((ends - mean) / scale)
+        if not ((np.abs(ends) <= FLOAT32_MAX).all() and (standardised <= np.finfo(out.dtype).max).all()):
+            return False
+        values -= mean
+        values /= scale
+        out[rows] = values.T
+    return True
 
 
 _TYPES: dict[type, str] = {NumericFeature: "numeric", TextFeature: "text"}

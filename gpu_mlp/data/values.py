@@ -15,6 +15,7 @@ from gpu_mlp.errors import DataError
 
 __all__ = [
     "EXACT_INTEGER",
+    "FLOAT32_MAX",
     "check_range",
     "fail_at",
     "missing_mask",
@@ -124,6 +125,9 @@ def numbers_of(table: Table, name: str, *, kind: str, wanted: str) -> Floats:
     """
     values = table.columns[name]
     given = table.kinds[name]
+    fits = (given == "date") == (kind == "date") or table.origin == "array"
+    if given != "text" and fits:
+        return np.asarray(values, dtype=np.float64)
     if missing_mask(values).all():
         return np.full(len(values), math.nan)
     if given == "text":
@@ -135,11 +139,9 @@ def numbers_of(table: Table, name: str, *, kind: str, wanted: str) -> Floats:
             wanted = "training had dates in this column" if kind == "date" else wanted
             text_where_numbers(table, bad, name, wanted=wanted)
         return numbers
-    if (given == "date") != (kind == "date") and table.origin != "array":
-        had, has = ("dates", "a number") if kind == "date" else ("numbers", "a date")
-        row = int(np.argmin(missing_mask(values)))
-        fail_at(table, row, name, f"holds {has}, but training had {had} in this column; correct the column")
-    return np.asarray(values, dtype=np.float64)
+    had, has = ("dates", "a number") if kind == "date" else ("numbers", "a date")
+    row = int(np.argmin(missing_mask(values)))
+    fail_at(table, row, name, f"holds {has}, but training had {had} in this column; correct the column")
 
 
 def texts_of(table: Table, name: str, known: Collection[str]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ import numpy as np
 from gpu_mlp.backends.base import Array
 from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.config import Loss
-from gpu_mlp.errors import DataError
+from gpu_mlp.errors import DataError, ShapeError
 from gpu_mlp.learning.tables import Table, check_values, given_table
 from gpu_mlp.network.network import Network
 
@@ -39,11 +39,12 @@ class RowSource(Protocol):
 
 @dataclass
 class Buffer:
-    """Rows that follow one another in the source, in memory: those from `first` on."""
+    """Rows that follow one another in the source, in memory: those from `first` on, and in which order they train."""
 
     number: int
     first: int
     table: Table
+    order: np.ndarray[Any, np.dtype[np.int64]]
 
 
 class BufferReader:
@@ -54,6 +55,7 @@ class BufferReader:
         loss: whose targets they are.
         source: the rows.
         size: of a buffer, in rows.
+        order: of a buffer's rows, by its number and theirs.
         skip: how many buffers are passed over at the start.
         precision: as in `TrainingConfig`.
 
@@ -67,12 +69,13 @@ class BufferReader:
         loss: Loss,
         source: RowSource,
         size: int,
+        order: Callable[[int, int], np.ndarray[Any, np.dtype[np.int64]]],
         *,
         skip: int = 0,
         precision: str = "auto",
     ) -> None:
         self._network, self._loss, self._source, self._precision = network, loss, source, precision
-        self._size, self._skip = size, skip
+        self._size, self._skip, self._order = size, skip, order
         # One is trained on, one waits here, and one is being filled: the thread waits before it fills a fourth.
         self._filled: Queue[Buffer | BaseException | None] = Queue(maxsize=1)
         self._over = threading.Event()
@@ -116,32 +119,29 @@ class BufferReader:
 
     def _buffers(self) -> Iterator[Buffer]:
         size, rows, number, read = self._size, self._source.rows, 0, 0
-        parts: list[tuple[Array, Array]] = []
-        waiting = 0
-        for x, y in self._source.blocks():
-            read += len(x)
+        filling = _Filling(min(size, rows))
+        for block in self._source.blocks():
+            read += len(block[0])
             if read > rows:
                 break
-            parts.append((x, y))
-            waiting += len(x)
-            while waiting >= size or (read == rows and waiting):
-                taken, parts = _split(parts, min(size, waiting))
-                waiting -= min(size, waiting)
+            while len(block[0]):
+                block = filling.take(block)
+                if filling.filled < filling.size:
+                    continue
                 if number >= self._skip:
-                    yield Buffer(number, number * size, self._table(taken, number * size))
+                    table = self._table(filling.arrays[0], filling.arrays[1], number * size)
+                    yield Buffer(number, number * size, table, self._order(number, len(table)))
+                    del table
                 number += 1
+                filling = _Filling(min(size, rows - number * size))
         if read != rows:
             raise DataError(
                 f"the source has {'more than ' if read > rows else ''}{min(read, rows)} rows now, but had {rows}; "
                 "leave it as it is while it is trained on"
             )
 
-    def _table(self, parts: list[tuple[Array, Array]], first: int) -> Table:
-        """One array of each kind, in the types that a step reads; the places of bad values are the source's."""
-        x, y = (
-            np.concatenate(columns) if len(columns) > 1 else columns[0]
-            for columns in zip(*parts, strict=True)
-        )
+    def _table(self, x: Array, y: Array, first: int) -> Table:
+        """In the types that a step reads; the places of bad values are the source's."""
         what = f"block of the source from row {first} on" if first else "source"
         with np.errstate(over="ignore"):  # what overflows the type is refused
             table = given_table(self._network, self._loss, what, x, y).on_host(self._network.ops)
@@ -150,15 +150,35 @@ class BufferReader:
         return table
 
 
-def _split(parts: list[tuple[Array, Array]], rows: int) -> tuple[list[Any], list[Any]]:
-    """The first rows of all parts, and what is left."""
-    taken: list[Any] = []
-    for index, (x, y) in enumerate(parts):
-        if len(x) > rows:
-            return [*taken, *([(x[:rows], y[:rows])] if rows else [])], [
-                (x[rows:], y[rows:]),
-                *parts[index + 1 :],
-            ]
-        taken.append((x, y))
-        rows -= len(x)
-    return taken, []
+class _Filling:
+    """A buffer that blocks are copied into, so that no block outlives its turn."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.filled = size, 0
+        self.arrays: list[Array] = []
+
+    def take(self, block: Sequence[Array]) -> tuple[Array, Array]:
+        """Copy the first rows of x and y, as many as there is room for; the rest.
+
+        Raises ShapeError for blocks whose shapes do not go together.
+        """
+        rows = min(self.size - self.filled, len(block[0]))
+        if not self.arrays:
+            self.arrays = [np.empty((self.size, *each.shape[1:]), each.dtype) for each in block]
+        shapes = [(len(block[0]), *array.shape[1:]) for array in self.arrays]
+        if [each.shape for each in block] != shapes:
+            raise ShapeError(
+                f"the source gives a block of shapes {[each.shape for each in block]}, but {shapes} were expected; "
+                "give as many targets as rows, and all blocks the same columns"
+            )
+        for at, each in enumerate(block):
+            self.arrays[at] = _widened(self.arrays[at], each)
+            self.arrays[at][self.filled : self.filled + rows] = each[:rows]
+        self.filled += rows
+        x, y = block
+        return x[rows:], y[rows:]
+
+
+def _widened(array: Array, block: Array) -> Array:
+    """In a type that has room for the values of both."""
+    return array if array.dtype == block.dtype else array.astype(np.result_type(array, block), copy=False)

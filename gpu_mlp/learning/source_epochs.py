@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,6 @@ class SourceEpochs:
         self.bytes_to_come = 2 * CHUNK_BYTES
         self._source, self._seed = source, seed
         self._losses: Array = step.network.ops.xp.zeros(self.steps_per_epoch, step.network.dtype)
-        self._number = 0
         self._reader: BufferReader | None = None
         self._buffer: Buffer | None = None
         self._stream: TableStream | None = None
@@ -61,11 +61,17 @@ class SourceEpochs:
         self.done = 0 if losses is None else len(losses)
         if losses is not None:
             self._losses[: self.done] = self.step.network.ops.to_device(losses)
-        self._number, self._buffer = number, None
+        self._buffer = None
         network, loss = self.step.network, self.step.loss
         skip = self.done * self.step.batch_size // self.buffer_rows
         self._reader = BufferReader(
-            network, loss, self._source, self.buffer_rows, skip=skip, precision=self.step.precision
+            network,
+            loss,
+            self._source,
+            self.buffer_rows,
+            partial(self._order, number),
+            skip=skip,
+            precision=self.step.precision,
         )
 
     def run(
@@ -94,7 +100,7 @@ class SourceEpochs:
                 start = self.done - buffer.first // batch_size  # steps of the buffer that are done
                 steps = min(-(-len(buffer.table) // batch_size), last - self.done + start) - start
                 rates = learning_rates[self.done - first : self.done - first + steps]
-                order = self._order(buffer)[start * batch_size :]
+                order = buffer.order[start * batch_size :]
                 losses = self._losses[self.done : self.done + steps]
                 self._steps(buffer, order, rates, losses, told.counting_from(self.done - first))
         if self.done == self.steps_per_epoch and self._reader is not None:
@@ -127,11 +133,10 @@ class SourceEpochs:
             assert self._buffer is not None  # a source with fewer rows raises
         return self._buffer
 
-    def _order(self, buffer: Buffer) -> np.ndarray[Any, np.dtype[np.int64]]:
-        rows = len(buffer.table)
+    def _order(self, epoch: int, buffer: int, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         if self._seed is None:
             return np.arange(rows, dtype=np.int64)
-        return buffer_order(self._seed, self._number, buffer.number, rows)
+        return buffer_order(self._seed, epoch, buffer, rows)
 
     def _steps(
         self,

@@ -70,6 +70,7 @@ class TrainingRun:
             dropout=config.dropout,
             seed=config.seed,
             precision=config.precision,
+            beside_reader=isinstance(rows, RowSource),
         )
         self._moving = MovingArrays(self.step)
         self._stopping: EarlyStopping | None = None

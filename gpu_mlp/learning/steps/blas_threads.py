@@ -19,6 +19,9 @@ __all__ = ["blas_threads", "limit_own_thread", "one_blas_thread", "products_of",
 # two threads; between the two, waking the threads takes longer than they save).
 FEWEST_OF_PRODUCT = 1 << 18
 FEWEST_OF_STEP = 1 << 23
+# Beside a thread that reads the rows, which waits for a processor while BLAS's threads wait for work on it: up to here
+# the second thread brings at most a sixth in any case (measured with two processors).
+FEWEST_BESIDE_READER = 1 << 26
 
 
 @cache
@@ -120,9 +123,13 @@ spread_products = _Turn(limited=False)
 one_blas_thread = _Turn(limited=True)
 
 
-def products_of(largest: int, step: int) -> AbstractContextManager[None]:
-    """The faster context of a step by its multiplications: those of its largest product, and all together."""
-    return one_blas_thread if largest > FEWEST_OF_PRODUCT and step <= FEWEST_OF_STEP else spread_products
+def products_of(largest: int, step: int, *, beside_reader: bool) -> AbstractContextManager[None]:
+    """The faster context of a step by its multiplications: those of its largest product, and all together.
+
+    beside_reader: whether another thread reads the rows meanwhile.
+    """
+    most = FEWEST_BESIDE_READER if beside_reader else FEWEST_OF_STEP
+    return one_blas_thread if largest > FEWEST_OF_PRODUCT and step <= most else spread_products
 
 
 def blas_threads() -> int:

@@ -54,6 +54,7 @@ class LayerwiseStep:
         seed: int,
         first_row: int = 0,
         loss_scale: Array | None = None,
+        beside_reader: bool = False,
     ) -> None:
         ops, sizes, dtype = factors.ops, network.layer_sizes, network.dtype
         self.network = network
@@ -77,7 +78,9 @@ class LayerwiseStep:
         self.products: AbstractContextManager[None] = nullcontext()
         if network.device == "cpu":
             largest = rows * max(i * o for i, o in pairwise(sizes))
-            self.products = products_of(largest, 3 * rows * network.parameter_count)
+            self.products = products_of(
+                largest, 3 * rows * network.parameter_count, beside_reader=beside_reader
+            )
         # In half precision overflow is nothing unusual: it lowers the loss's scale.
         self._quiet: Callable[[], AbstractContextManager[None]] = (
             nullcontext if loss_scale is None else partial(np.errstate, over="ignore", invalid="ignore")

@@ -45,6 +45,8 @@ class TrainingStep:
         seed: of the dropout masks.
         precision: of the products, as in `TrainingConfig`. With "fp16" the loss is scaled by `loss_scale.scale` (), on
             the device; a step whose gradients overflow is skipped, and `gradients` then hold what overflowed.
+        beside_reader: whether another thread reads rows meanwhile, to which small steps leave a processor; the last
+            bits of products may then differ from those that BLAS spreads over its threads.
 
     A step neither allocates arrays nor waits for the device, except that NumPy's rounding to another precision than
     the network's own takes memory in every step; `float(loss)` waits. Targets' ranges are not looked at here, since
@@ -63,6 +65,7 @@ class TrainingStep:
         dropout: float = 0.0,
         seed: int = 0,
         precision: str = "auto",
+        beside_reader: bool = False,
     ) -> None:
         check_range("batch_size", batch_size, low=1, whole=True)
         check_range("dropout", dropout, low=0.0, high=1.0, high_open=True)
@@ -85,7 +88,7 @@ class TrainingStep:
         self.gradient_norm: Array = ops.xp.zeros((), network.dtype)
         self._clip_coefficient: Array = ops.xp.zeros((), network.dtype)
         self.precision = precision
-        self._dropout, self._seed = dropout, seed
+        self._dropout, self._seed, self._beside_reader = dropout, seed, beside_reader
         self._factors = Factors(ops, network.parameters, precision)
         self.loss_scale = allocate_loss_scale(ops) if precision == "fp16" else None
         if self.loss_scale is not None:
@@ -188,6 +191,7 @@ class TrainingStep:
             return batch, ThreadedStep(
                 network, factors, self.loss, self._gradients, rows, threads=threads, **what
             )
+        what["beside_reader"] = self._beside_reader
         return batch, LayerwiseStep(network, factors, self.loss, self._gradients, rows, **what)
 
     def _finish(self, batch: Batch, weights: Array | None) -> Finish | None:
