@@ -15,24 +15,13 @@ from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 from gpu_mlp.config import Loss
 from gpu_mlp.data import Preparation, Table, Target, open_source, read_table
 from gpu_mlp.errors import ConfigError, DataError, ShapeError
+from gpu_mlp.metrics import METRIC_NAMES, classification_metrics, regression_metrics
 from gpu_mlp.network.losses import check_targets, to_targets
 from gpu_mlp.network.network import Network
 
 __all__ = ["CLASSIFICATION_LOSSES", "METRIC_NAMES", "Model", "link"]
 
 CLASSIFICATION_LOSSES = ("softmax_cross_entropy", "binary_cross_entropy")
-
-# The keys of `Model.evaluate`, as a person reads them.
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-}
 
 Floats = NDArray[np.float64]
 
@@ -170,18 +159,18 @@ class Model:
                 f"there are {len(expected)} targets for {len(outputs)} rows; give one target a row"
             )
         if self.task == "regression":
-            return _regression_metrics(expected, self._decide(outputs))
+            return regression_metrics(expected, self._decide(outputs))
         if self._multi_label:
             raise ConfigError("metrics of several labels a row are not defined; compare predict with them")
-        return _classification_metrics(expected, self._probabilities(outputs))
+        return classification_metrics(expected, self._probabilities(outputs))
 
     def measure(self, features: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """`evaluate` of rows that are prepared: features (N, D_0) and targets as `Target.encode` gives them."""
         outputs = self._network_outputs(features, features)
         if self.task == "classification":
-            return _classification_metrics(targets, self._probabilities(outputs))
+            return classification_metrics(targets, self._probabilities(outputs))
         expected = targets if self.target is None else self.target.decode_values(targets)
-        return _regression_metrics(expected, self._decide(outputs))
+        return regression_metrics(expected, self._decide(outputs))
 
     def outputs(self, source: Any) -> NDArray[Any]:
         """The network's outputs f_K (N, O) on the host. Raises DataError where one of them is not finite."""
@@ -268,36 +257,3 @@ class Model:
                 )
             return labels[:, 0].astype(np.int64)
         return expected[:, 0] if outputs == 1 else expected
-
-
-def _classification_metrics(labels: NDArray[Any], probabilities: Floats) -> dict[str, float]:
-    """Of class indices (N,) and probabilities (N, classes)."""
-    from sklearn import metrics
-
-    classes = np.arange(probabilities.shape[1])
-    predicted = probabilities.argmax(axis=1)
-    present = np.unique(labels)
-    result = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
-        # The mean recall of the classes that occur: sklearn's balanced_accuracy_score, without its warning.
-        "balanced_accuracy": metrics.recall_score(
-            labels, predicted, labels=present, average="macro", zero_division=0
-        ),
-        "macro_f1": metrics.f1_score(labels, predicted, average="macro", zero_division=0),
-        "log_loss": metrics.log_loss(labels, probabilities, labels=classes),
-    }
-    if len(classes) == 2 and len(present) == 2:
-        result["roc_auc"] = metrics.roc_auc_score(labels, probabilities[:, 1])
-    return {name: float(value) for name, value in result.items()}
-
-
-def _regression_metrics(expected: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
-    from sklearn import metrics
-
-    result = {
-        "rmse": metrics.root_mean_squared_error(expected, predicted),
-        "mae": metrics.mean_absolute_error(expected, predicted),
-    }
-    if len(expected) > 1:
-        result["r2"] = metrics.r2_score(expected, predicted)
-    return {name: float(value) for name, value in result.items()}

@@ -28,6 +28,7 @@ ROOMS = (
     "network",
     "learning",
     "data",
+    "metrics",
     "model",
     "fit_choices",
     "fit_plan",

@@ -2,7 +2,8 @@
 
 from gpu_mlp.data.demos import DEMOS, load_demo
 from gpu_mlp.data.drawn_split import DrawnSplit
-from gpu_mlp.data.preparation import NumericFeature, Preparation, TextFeature
+from gpu_mlp.data.features import NumericFeature, TextFeature
+from gpu_mlp.data.preparation import Preparation
 from gpu_mlp.data.reading import read_table
 from gpu_mlp.data.sources import TableSource, open_source
 from gpu_mlp.data.splits import Split, split_rows

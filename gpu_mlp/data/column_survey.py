@@ -7,16 +7,16 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.data.messages import quoted
-from gpu_mlp.data.misread_numbers import NEARLY_ALL, complaint_of_misread, plain_numbers
-from gpu_mlp.data.moments import Moments
-from gpu_mlp.data.preparation import (
+from gpu_mlp.data.features import (
     MOST_CATEGORIES,
     Feature,
     NumericFeature,
     refuse_empty,
     text_feature,
 )
+from gpu_mlp.data.messages import quoted
+from gpu_mlp.data.misread_numbers import NEARLY_ALL, complaint_of_misread, plain_numbers
+from gpu_mlp.data.moments import Moments
 from gpu_mlp.data.table import Table
 from gpu_mlp.data.values import check_range, fail_at, missing_mask, parse_number
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpu_mlp.data.features import mean_and_scale
 from gpu_mlp.data.messages import listed, quoted
 from gpu_mlp.data.misread_numbers import complaint_of_misread, misread_row
-from gpu_mlp.data.preparation import mean_and_scale
 from gpu_mlp.data.table import Table
 from gpu_mlp.data.values import (
     check_range,

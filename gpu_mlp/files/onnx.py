@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 from gpu_mlp.config import check_type
+from gpu_mlp.data.features import NumericFeature, TextFeature
 from gpu_mlp.data.messages import quoted, shown_path
-from gpu_mlp.data.preparation import NumericFeature, TextFeature
 from gpu_mlp.errors import ConfigError, ModelFileError
 from gpu_mlp.files.atomic_file import write_atomically
 from gpu_mlp.model import Model
