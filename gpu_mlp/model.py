@@ -15,11 +15,11 @@ from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 from gpu_mlp.config import Loss
 from gpu_mlp.data import Preparation, Table, Target, open_source, read_table
 from gpu_mlp.errors import ConfigError, DataError, ShapeError
-from gpu_mlp.metrics import METRIC_NAMES, classification_metrics, regression_metrics
+from gpu_mlp.metrics import classification_metrics, regression_metrics
 from gpu_mlp.network.losses import check_targets, to_targets
 from gpu_mlp.network.network import Network
 
-__all__ = ["CLASSIFICATION_LOSSES", "METRIC_NAMES", "Model", "link"]
+__all__ = ["CLASSIFICATION_LOSSES", "Model", "link"]
 
 CLASSIFICATION_LOSSES = ("softmax_cross_entropy", "binary_cross_entropy")
 

@@ -52,7 +52,7 @@ def plan_streamed(
     preparation = found.preparation()
     row_bytes = len(preparation.output_names) * np.dtype(dtype).itemsize + 8
     # A text column may have become a thousand; rows that are not kept after all train.
-    split = split.at_most(budget.kept_rows(row_bytes) / found.rows)
+    split = found.split.at_most(budget.kept_rows(row_bytes) / found.rows)
     arrays = _arrays(found, split, preparation, target, dtype)
     buffer_rows = config.buffer_rows or budget.buffer_rows(row_bytes, config.batch_size)
     rows = {"train": found.rows, **{name: len(arrays[name][0]) if name in arrays else 0 for name in HELD_OUT}}

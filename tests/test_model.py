@@ -16,7 +16,8 @@ from sklearn import metrics
 
 from gpu_mlp.config import Loss
 from gpu_mlp.data import read_table
-from gpu_mlp.model import METRIC_NAMES, Model, link
+from gpu_mlp.metrics import METRIC_NAMES
+from gpu_mlp.model import Model, link
 from tests.files.models import KINDS, ROWS, array_model
 
 TABLES = [kind for kind in KINDS if kind not in ("bare arrays", "several outputs", "several labels")]

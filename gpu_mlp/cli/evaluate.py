@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from gpu_mlp.cli.console import print_json, print_metrics
 from gpu_mlp.cli.loading import load_model
-from gpu_mlp.model import METRIC_NAMES
+from gpu_mlp.metrics import METRIC_NAMES
 
 __all__ = ["evaluate"]
 

@@ -19,7 +19,8 @@ from gpu_mlp.data.messages import listed
 from gpu_mlp.errors import DeviceError
 from gpu_mlp.files.model_file import load
 from gpu_mlp.learning.progress import number
-from gpu_mlp.model import METRIC_NAMES, Model
+from gpu_mlp.metrics import METRIC_NAMES
+from gpu_mlp.model import Model
 
 __all__ = ["info"]
 

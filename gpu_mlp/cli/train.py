@@ -32,7 +32,7 @@ from gpu_mlp.fitting import plan_fit
 from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.state import TrainingState
-from gpu_mlp.model import METRIC_NAMES
+from gpu_mlp.metrics import METRIC_NAMES
 from gpu_mlp.resuming import check_same_run, describe_run
 
 __all__ = ["train"]

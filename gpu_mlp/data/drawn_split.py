@@ -13,6 +13,8 @@ TRAIN, VALIDATION, TEST, SAMPLE = range(4)
 
 # The second word of the generator's key; the first is the seed.
 STREAM = 0x73706C6974
+# At the end of all intervals.
+LARGEST = 1.0 - 2.0**-53
 NUMBERS_AT_ONCE = 4  # that the generator draws for one count of its counter
 
 
@@ -24,22 +26,29 @@ class DrawnSplit:
     all other rows train.
 
     The same seed gives the same parts however the rows are read.
+
+    first_of_class: rows that train whatever their number, so that no class is held out as a whole.
     """
 
     seed: int
     validation: float
     test: float
     kept: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    first_of_class: tuple[int, ...] = ()
 
     def numbers(self, first: int, count: int) -> NDArray[np.float64]:
-        """u of `count` rows from row `first` on."""
+        """u of `count` rows from row `first` on; the largest number for those that train in any case."""
         skipped = first % NUMBERS_AT_ONCE
         bits = np.random.Philox(
             key=np.array([self.seed, STREAM], np.uint64), counter=first // NUMBERS_AT_ONCE
         ).random_raw(skipped + count)
         # 53 bits, all that a float64 in [0, 1) can tell apart.
         numbers: NDArray[np.float64] = (np.asarray(bits)[skipped:] >> np.uint64(11)).astype(np.float64)
-        return numbers * 2.0**-53
+        numbers *= 2.0**-53
+        for row in self.first_of_class:
+            if first <= row < first + count:
+                numbers[row - first] = LARGEST
+        return numbers
 
     def parts(self, numbers: NDArray[np.float64]) -> NDArray[np.int8]:
         """VALIDATION, TEST, SAMPLE or TRAIN of rows with these numbers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import numpy as np
@@ -64,6 +64,7 @@ class Survey:
 
     Attributes:
         source: with the columns read as text that turned out to be text.
+        split: where the first row of each class trains.
         rows: of it.
         counts: how many rows each part of the split has, those of the sample apart.
         kept: the rows of all parts but TRAIN.
@@ -116,6 +117,8 @@ class Survey:
 
     def add(self, batch: Table) -> None:
         """Raises DataError, KindChangedError and MisreadError."""
+        first = tuple(self.rows + row for row in self.target.new_values(batch))
+        self.split = replace(self.split, first_of_class=self.split.first_of_class + first)
         numbers = self.split.numbers(self.rows, batch.rows)
         parts = self.split.parts(numbers)
         training = (parts == TRAIN) | (parts == SAMPLE)

@@ -14,6 +14,7 @@ from gpu_mlp.data.moments import Moments
 from gpu_mlp.data.table import Table
 from gpu_mlp.data.targets import (
     MOST_CLASSES,
+    MOST_INTEGER_CLASSES,
     Target,
     TaskChoice,
     check_present,
@@ -73,6 +74,19 @@ class TargetSurvey:
             self._values.update(values.tolist())
             self._training_values.update(values[training].tolist())
             self._many = len(self._values) > MOST_CLASSES
+
+    def new_values(self, batch: Table) -> list[int]:
+        """The first row in the batch of each value that no batch before had, where values may be classes."""
+        most = {"regression": 0, "classification": MOST_CLASSES}.get(self.task)
+        if most is None:
+            most = {"numeric": 0, "date": 0, "integer": MOST_INTEGER_CLASSES}.get(
+                batch.kinds[self.name], MOST_CLASSES
+            )
+        values = batch.columns[self.name].tolist() if most else []
+        new = set(values) - self._values.keys()
+        if len(new) + len(self._values) > most:
+            return []
+        return sorted(values.index(value) for value in new if value is not None and value == value)
 
     def choose(self, shown: str) -> TaskChoice:
         """The task of "auto". Raises DataError and MisreadError for text that is hardly labels."""

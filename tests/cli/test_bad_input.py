@@ -37,9 +37,7 @@ ELSE = ("too few rows", "more classes than rows to train on", "zeros")
 FROM_A_TABLE = [
     name
     for name, case in CASES.items()
-    if case.arguments[:1] == ("train",)
-    and "--demo" not in case.arguments
-    and name not in ELSE
+    if case.arguments[:1] == ("train",) and "--demo" not in case.arguments and name not in ELSE
 ]
 FROM_PYTHON = [name for name, case in CASES.items() if case.python is not None]
 
