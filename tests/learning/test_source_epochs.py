@@ -214,6 +214,46 @@ def test_the_reader_is_at_most_a_few_buffers_ahead() -> None:
         reader.close()
 
 
+@pytest.mark.parametrize("what", ["fewer targets", "another width", "targets of another shape"])
+def test_blocks_that_do_not_go_together_are_refused(what: str) -> None:
+    problem = table_problem("squared_error")
+
+    class Odd(Rows):
+        def blocks(self) -> Iterator[tuple[Array, Array]]:
+            yield self.x[:10], self.y[:10]
+            x, y = self.x[10:20], self.y[10:20]
+            if what == "fewer targets":
+                yield x, y[1:]
+            elif what == "another width":
+                yield x[:, 1:], y
+            else:
+                yield x, y[:, :1]
+
+    with pytest.raises(ShapeError, match=r"the source gives a block of shapes .* but .* were expected"):
+        train(network_at_start(problem, "cpu"), Odd(problem.x, problem.y), None, config_of(problem))
+
+
+def test_blocks_of_several_types_are_joined_in_one_that_has_room_for_all() -> None:
+    problem = table_problem("squared_error")
+    whole = problem.x.astype(np.float64).round()
+
+    class Mixed(Rows):
+        def blocks(self) -> Iterator[tuple[Array, Array]]:
+            yield whole[:10].astype(np.int16), self.y[:10]
+            yield whole[10:20] + 0.25, self.y[10:20]
+            yield whole[20:].astype(np.float32), self.y[20:]
+
+    network = network_at_start(problem, "cpu")
+    reader = BufferReader(
+        network, problem.loss, Mixed(whole, problem.y), len(whole), lambda _, rows: np.arange(rows)
+    )
+    buffer = reader.next()
+    reader.close()
+    assert buffer is not None
+    expected = np.concatenate([whole[:10], whole[10:20] + 0.25, whole[20:]])
+    np.testing.assert_array_equal(buffer.table.arrays[0], expected)
+
+
 def test_a_callback_that_fails_ends_the_reader(ops: Ops) -> None:
     class Failing(Callback):
         def on_epoch_end(self, *_: Any) -> None:

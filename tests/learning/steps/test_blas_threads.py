@@ -154,6 +154,19 @@ def test_a_small_step_has_one_thread(sizes: tuple[int, ...], rows: int, expected
     assert room.products is expected
 
 
+def test_beside_a_reader_larger_steps_have_one_thread_too() -> None:
+    for sizes, rows, expected in (
+        ((40, 128, 64, 1), 512, one_blas_thread),
+        ((784, 512, 512, 10), 100, spread_products),
+        ((2, 4, 3, 2), 10, spread_products),
+    ):
+        network = Network(sizes, device="cpu")
+        step = TrainingStep(network, loss="squared_error", batch_size=rows, beside_reader=True)
+        room = step.room_for(rows)[1]
+        assert isinstance(room, LayerwiseStep)
+        assert room.products is expected
+
+
 def test_an_epoch_has_the_bits_of_its_steps_one_by_one() -> None:
     """Whoever holds the turn, and for how long."""
     rng = np.random.default_rng(0)
