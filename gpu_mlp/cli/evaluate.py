@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from gpu_mlp.cli.console import print_json, print_metrics
 from gpu_mlp.cli.loading import load_model
+from gpu_mlp.data.locations import located
 from gpu_mlp.metrics import METRIC_NAMES
 
 __all__ = ["evaluate"]
@@ -16,7 +17,7 @@ __all__ = ["evaluate"]
 
 def evaluate(
     model: Path,
-    table: Path,
+    table: str,
     *,
     encoding: str | None = None,
     device: str = "auto",
@@ -26,7 +27,7 @@ def evaluate(
 
     Args:
         model: model.safetensors of a run folder.
-        table: file or folder, as for train, with the columns of training, the target among them.
+        table: file, folder or URL, as for train, with the columns of training, the target among them.
         encoding: of a CSV, as for train.
         device: auto, cpu, cuda or cuda:N.
         as_json: print one JSON object instead of a table.
@@ -35,5 +36,5 @@ def evaluate(
     if as_json:
         print_json(dict(metrics))
     else:
-        print_metrics(METRIC_NAMES, {table.name: metrics})
+        print_metrics(METRIC_NAMES, {located(table).name: metrics})
     return 0

@@ -21,7 +21,7 @@ __all__ = ["predict"]
 
 def predict(
     model: Path,
-    table: Path,
+    table: str,
     *,
     out: Path | None = None,
     probabilities: Annotated[bool, Parameter(negative="")] = False,
@@ -33,7 +33,7 @@ def predict(
 
     Args:
         model: model.safetensors of a run folder.
-        table: file or folder, as for train, with the columns of training; the target may be there or not.
+        table: file, folder or URL, as for train, with the columns of training; the target may be there or not.
         out: .csv or .parquet file to write instead of CSV to stdout.
         probabilities: one column for each class with its probability, instead of the likeliest class.
         overwrite: replace the file at --out.
@@ -56,9 +56,7 @@ def predict(
     return 0
 
 
-def _batches(
-    model: Model, table: Path, probabilities: bool, encoding: str | None
-) -> Iterator[dict[str, Any]]:
+def _batches(model: Model, table: str, probabilities: bool, encoding: str | None) -> Iterator[dict[str, Any]]:
     """Name -> one value a row, of some rows at a time."""
     for predicted in model.predictions(table, probabilities=probabilities, encoding=encoding):
         if probabilities:

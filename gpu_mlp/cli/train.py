@@ -19,6 +19,7 @@ from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.cli.reading import reading_progress
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
+from gpu_mlp.data.locations import located, without_secrets
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.checkpoints import Checkpoints, check_intervals
@@ -67,7 +68,7 @@ class _Network:
 
 
 def train(
-    table: Annotated[Path | None, Parameter(group=TABLE)] = None,
+    table: Annotated[str | None, Parameter(group=TABLE)] = None,
     *,
     target: Annotated[str | None, Parameter(group=TABLE)] = None,
     demo: Annotated[str | None, Parameter(group=TABLE)] = None,
@@ -96,7 +97,7 @@ def train(
     Try: gpu-mlp train --demo digits, or gpu-mlp train table.csv --target COLUMN
 
     Args:
-        table: CSV, Parquet, Feather, NPY, NPZ or IDX file, or a folder of such files.
+        table: CSV, Parquet, Feather, NPY, NPZ or IDX file, or a folder of such files; or a URL such as s3://bucket/t.csv.
         target: column to predict.
         demo: built-in table instead of a file: digits, breast-cancer, wine, iris, diabetes or spirals.
         task: classification or regression; auto tells by the target.
@@ -145,7 +146,7 @@ def train(
                 **network.arguments(),
             )
         settings: dict[str, TomlValue] = {
-            **({"demo": demo} if demo is not None else {"table": str(cast(Path, table).absolute())}),
+            **({"demo": demo} if demo is not None else {"table": _where(cast(str, table))}),
             "target": target,
             "task": plan.target.task,
             "ignore": list(ignore),
@@ -227,6 +228,12 @@ def _how_to_go_on(folder: RunFolder) -> str:
     return f"go on with gpu-mlp train --resume {shown_path(folder.path)}"
 
 
+def _where(table: str) -> str:
+    """As a run's settings name it: from any working folder, and without a password."""
+    place = located(table)
+    return str(place.absolute() if isinstance(place, Path) else place)
+
+
 def _or_none(value: Any) -> TomlValue:
     return "none" if value is None else cast(TomlValue, value)
 
@@ -244,10 +251,14 @@ def hidden_layers(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _source(table: Path | None, demo: str | None, target: str | None) -> tuple[Any, str, str]:
+def _source(table: str | None, demo: str | None, target: str | None) -> tuple[Any, str, str]:
     """What to read, the target column, and a name for the run."""
     if (table is None) == (demo is None):
-        given = "neither a table nor" if table is None else f"both the table {shown_path(str(table))} and"
+        given = (
+            "neither a table nor"
+            if table is None
+            else f"both the table {shown_path(without_secrets(table))} and"
+        )
         raise ConfigError(
             f"train was given {given} --demo; give either TABLE --target COLUMN, "
             f"or --demo with one of {', '.join(DEMOS)}"
@@ -256,8 +267,10 @@ def _source(table: Path | None, demo: str | None, target: str | None) -> tuple[A
         rows, column, _ = load_demo(demo)
         return rows, target or column, demo
     if target is None:
-        raise ConfigError(f"{shown_path(str(table))} needs --target with the name of the column to predict")
-    return table, target, cast(Path, table).name.split(".")[0] or "table"
+        raise ConfigError(
+            f"{shown_path(without_secrets(str(table)))} needs --target with the name of the column to predict"
+        )
+    return table, target, located(cast(str, table)).name.split(".")[0] or "table"
 
 
 def _print_result(result: FitResult, destination: Path, files: list[str], seconds: float) -> None:

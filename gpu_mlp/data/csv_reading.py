@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 from gpu_mlp.data import csv_text
+from gpu_mlp.data.locations import Location, RemoteFile
 from gpu_mlp.data.messages import listed, quoted, shown_path
 from gpu_mlp.data.table import check_names
 from gpu_mlp.errors import DataError
@@ -22,7 +22,7 @@ TOO_LONG_A_RECORD = "straddl"
 NOT_OF_ITS_TYPE = re.compile(r"In CSV column #(\d+): .*conversion error to (?P<type>[^:]+): invalid value")
 
 
-def read_csv(path: Path, as_text: Collection[str], encoding: str | None = None) -> Any:
+def read_csv(path: Location, as_text: Collection[str], encoding: str | None = None) -> Any:
     """The file as a pyarrow Table, its types told from its values but for the columns named in `as_text`.
 
     Raises DataError where the file is blank, is in no known encoding, is ragged, or its header names no column or
@@ -33,7 +33,7 @@ def read_csv(path: Path, as_text: Collection[str], encoding: str | None = None) 
 
     dialect = _dialect(path, encoding)
     try:
-        data = csv.read_csv(path, **_options(dialect, _texts(dialect, as_text), BLOCK_BYTES))
+        data = csv.read_csv(_opened(path), **_options(dialect, _texts(dialect, as_text), BLOCK_BYTES))
     except pa.ArrowInvalid:
         _explain(path, dialect)
         raise
@@ -52,7 +52,7 @@ class CsvBatches:
     Raises what `read_csv` raises, when a pass comes to the place.
     """
 
-    def __init__(self, path: Path, as_text: Collection[str], encoding: str | None = None) -> None:
+    def __init__(self, path: Location, as_text: Collection[str], encoding: str | None = None) -> None:
         self._path, self._dialect = path, _dialect(path, encoding)
         self._types: dict[str, Any] = _texts(self._dialect, as_text)
         self._all_known = False
@@ -90,10 +90,12 @@ class CsvBatches:
         from pyarrow import csv
 
         if not self._all_known:
-            with csv.open_csv(self._path, **_options(self._dialect, self._types, self._block)) as reader:
+            with csv.open_csv(
+                _opened(self._path), **_options(self._dialect, self._types, self._block)
+            ) as reader:
                 self._types = {field.name: _plain(field.type) for field in reader.schema}
             self._all_known = True
-        reader = csv.open_csv(self._path, **_options(self._dialect, self._types, self._block))
+        reader = csv.open_csv(_opened(self._path), **_options(self._dialect, self._types, self._block))
         if tuple(reader.schema.names) != self._dialect.raw_header:
             raise DataError(
                 f"{shown_path(self._path)} has another header than when it was opened; leave it as it is while it is "
@@ -112,6 +114,11 @@ class CsvBatches:
         name = self._dialect.raw_header[int(found[1])]
         self._types[name] = _wider(self._types[name])
         return True
+
+
+def _opened(path: Location) -> Any:
+    """What Arrow reads: a local file by its name, so that it reads ahead; else a stream, decompressed."""
+    return csv_text.open_bytes(path) if isinstance(path, RemoteFile) else path
 
 
 def _plain(type_: Any) -> Any:
@@ -161,7 +168,7 @@ def _options(dialect: csv_text.Dialect, types: dict[str, Any], block: int) -> di
     }
 
 
-def _dialect(path: Path, encoding: str | None) -> csv_text.Dialect:
+def _dialect(path: Location, encoding: str | None) -> csv_text.Dialect:
     """How the file is written; its header is looked at."""
     try:
         dialect = csv_text.sniff(path, encoding)
@@ -182,13 +189,13 @@ def _dialect(path: Path, encoding: str | None) -> csv_text.Dialect:
     return dialect
 
 
-def _explain(path: Path, dialect: csv_text.Dialect) -> None:
+def _explain(path: Location, dialect: csv_text.Dialect) -> None:
     """Raise DataError that says on which line the file is wrong, where that can be found."""
     _check_decodable(path, dialect.encoding)
     _check_widths(path, dialect)
 
 
-def _check_last_quote(path: Path, dialect: csv_text.Dialect, data: Any) -> None:
+def _check_last_quote(path: Location, dialect: csv_text.Dialect, data: Any) -> None:
     """Refuse a file whose last quote is never closed: Arrow takes the rest of the file for one field."""
     import pyarrow as pa
 
@@ -198,7 +205,7 @@ def _check_last_quote(path: Path, dialect: csv_text.Dialect, data: Any) -> None:
         _check_widths(path, dialect)
 
 
-def _check_decodable(path: Path, encoding: str | None) -> None:
+def _check_decodable(path: Location, encoding: str | None) -> None:
     """Raise DataError at the first line that cannot be decoded, where there is one."""
     encoding = csv_text.encoding_of(path) if encoding is None else encoding
     line = csv_text.find_undecodable_line(path, encoding)
@@ -210,7 +217,7 @@ def _check_decodable(path: Path, encoding: str | None) -> None:
         )
 
 
-def _check_widths(path: Path, dialect: csv_text.Dialect) -> None:
+def _check_widths(path: Location, dialect: csv_text.Dialect) -> None:
     """Raise DataError at the first row of another width than the header, where there is one."""
     ragged = csv_text.find_ragged_row(path, dialect)
     if ragged is None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import IO, TextIO, cast
 
+from gpu_mlp.data.locations import Location, RemoteFile
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import DataError
 
@@ -68,12 +68,12 @@ class RaggedRow:
     unclosed: bool
 
 
-def is_csv(path: Path) -> bool:
+def is_csv(path: Location) -> bool:
     """Whether the file's name says that it holds delimited text, compressed or not."""
     return _name(path).endswith(CSV_SUFFIXES)
 
 
-def _name(path: Path) -> str:
+def _name(path: Location) -> str:
     """In lower case, without the ending of a compression."""
     name = path.name.lower()
     return name[: name.rindex(".")] if name.endswith(COMPRESSIONS) else name
@@ -93,23 +93,28 @@ def known_encoding(encoding: str) -> str:
         ) from None
 
 
-def encoding_of(path: Path) -> str:
+def encoding_of(path: Location) -> str:
     """By the file's byte-order mark; UTF-8 where there is none, or its own."""
     with open_bytes(path) as file:
         return MARKS.get(file.read(2), UTF_8)
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Location) -> IO[bytes]:
     """The file's bytes, decompressed where its name ends in .gz, .bz2, .zst or .lz4."""
     if not path.name.lower().endswith(COMPRESSIONS):
         return path.open("rb")
     import pyarrow as pa
 
-    return cast("IO[bytes]", io.BufferedReader(pa.input_stream(str(path), compression="detect")))
+    if isinstance(path, RemoteFile):
+        codec = pa.Codec.detect(path.name).name
+        stream = pa.CompressedInputStream(path.system.open_input_stream(path.place, compression=None), codec)
+    else:
+        stream = pa.input_stream(str(path), compression="detect")
+    return cast("IO[bytes]", io.BufferedReader(stream))
 
 
 @contextmanager
-def open_text(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
+def open_text(path: Location, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
     """The file as text without its byte-order mark, its line ends left for the csv module."""
     limit = csv.field_size_limit(LONGEST_FIELD)  # an unclosed quote makes one field of the rest of the file
     try:
@@ -135,7 +140,7 @@ def records(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
 
 
-def sniff(path: Path, encoding: str | None = None, errors: str = "strict") -> Dialect | None:
+def sniff(path: Location, encoding: str | None = None, errors: str = "strict") -> Dialect | None:
     """Find the delimiter among comma, semicolon, tab and bar from the first records; None for a blank file.
 
     The encoding is that of the byte-order mark where none is given.
@@ -166,7 +171,7 @@ def sniff(path: Path, encoding: str | None = None, errors: str = "strict") -> Di
     return Dialect(best, "," if comma else ".", tuple(header), line, encoding)
 
 
-def line_of_row(path: Path, row: int) -> int | None:
+def line_of_row(path: Location, row: int) -> int | None:
     """The line on which data row `row` (counting from 0) begins, or None where it cannot be found any more.
 
     Reads the file up to that row: only for a message about a row that is already known to be wrong.
@@ -184,7 +189,7 @@ def line_of_row(path: Path, row: int) -> int | None:
     return None if found is None else found[0]
 
 
-def find_ragged_row(path: Path, dialect: Dialect) -> RaggedRow | None:
+def find_ragged_row(path: Location, dialect: Dialect) -> RaggedRow | None:
     """The first row that has more or fewer fields than the header, or whose last quote is never closed."""
     expected = len(dialect.header)
     line = 0
@@ -205,7 +210,7 @@ def find_ragged_row(path: Path, dialect: Dialect) -> RaggedRow | None:
     return None
 
 
-def find_undecodable_line(path: Path, encoding: str | None = None) -> int | None:
+def find_undecodable_line(path: Location, encoding: str | None = None) -> int | None:
     """The first line that is not in the encoding, or None where every line is."""
     decoder = codecs.getincrementaldecoder(encoding_of(path) if encoding is None else encoding)()
     line = 1
@@ -220,7 +225,7 @@ def find_undecodable_line(path: Path, encoding: str | None = None) -> int | None
                 return None
 
 
-def count_lines(path: Path) -> int:
+def count_lines(path: Location) -> int:
     """Of the file; a record may have several."""
     lines = 0
     with open_bytes(path) as file:

@@ -12,6 +12,7 @@ from gpu_mlp.data.array_files import is_array_file, read_array_file
 from gpu_mlp.data.csv_reading import CsvBatches
 from gpu_mlp.data.csv_text import count_lines
 from gpu_mlp.data.files import DESCRIPTION_LIMITS, check_file, kind_of, refused
+from gpu_mlp.data.locations import Location, RemoteFile, opened_by_arrow
 
 __all__ = ["FileBatches", "open_batches"]
 
@@ -41,9 +42,9 @@ class FileBatches(Protocol):
         """Its rows in their order: name -> values, an array or an Arrow column. Raises DataError."""
 
 
-def open_batches(path: Path, as_text: Collection[str], encoding: str | None) -> FileBatches:
+def open_batches(path: Location, as_text: Collection[str], encoding: str | None) -> FileBatches:
     """The batches of a file, whose beginning was read. Raises DataError where that cannot be."""
-    if is_array_file(path) and path.is_file():
+    if isinstance(path, Path) and is_array_file(path) and path.is_file():
         return _Arrays(path)
     check_file(path)
     with refused(path):
@@ -70,7 +71,7 @@ def _columns(table: Any) -> dict[str, Any]:
 class _Csv:
     bytes_held = 0
 
-    def __init__(self, path: Path, as_text: Collection[str], encoding: str | None) -> None:
+    def __init__(self, path: Location, as_text: Collection[str], encoding: str | None) -> None:
         self._path, self._csv = path, CsvBatches(path, as_text, encoding)
         self.names = self._csv.names
 
@@ -88,7 +89,7 @@ class _Csv:
 class _Parquet:
     bytes_held = 0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         with self._open() as file:
             self.names = tuple(file.schema_arrow.names)
@@ -106,7 +107,9 @@ class _Parquet:
         import pyarrow.parquet as pq
 
         # Read ahead by little: whole column chunks of a row group may be more than there is memory for.
-        return pq.ParquetFile(self._path, buffer_size=1 << 18, pre_buffer=False, **DESCRIPTION_LIMITS)
+        return pq.ParquetFile(
+            opened_by_arrow(self._path), buffer_size=1 << 18, pre_buffer=False, **DESCRIPTION_LIMITS
+        )
 
 
 class _Feather:
@@ -114,7 +117,7 @@ class _Feather:
 
     bytes_held = 0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         with path.open("rb") as file:
             self._is_stream = file.read(6) != b"ARROW1"
@@ -143,7 +146,8 @@ class _Feather:
     def _open(self) -> Any:
         import pyarrow as pa
 
-        file = pa.memory_map(str(self._path))
+        remote = isinstance(self._path, RemoteFile)
+        file = opened_by_arrow(self._path) if remote else pa.memory_map(str(self._path))
         return pa.ipc.open_stream(file) if self._is_stream else pa.ipc.open_file(file)
 
 

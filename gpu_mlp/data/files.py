@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from gpu_mlp.data.csv_reading import read_csv
 from gpu_mlp.data.csv_text import is_csv
+from gpu_mlp.data.locations import Location, opened_by_arrow, steps_between
 from gpu_mlp.data.messages import first_line, quoted, shown_path
 from gpu_mlp.errors import DataError
 
@@ -42,12 +42,12 @@ DESCRIPTION_LIMITS = {
 }
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Location) -> str:
     """ "CSV", "Parquet", "Feather" or "" by the file's name."""
     return "CSV" if is_csv(path) else SUFFIXES.get(path.suffix.lower(), "")
 
 
-def _pyarrow(path: Path) -> Any:
+def _pyarrow(path: Location) -> Any:
     try:
         import pyarrow as pa
     except ImportError:
@@ -65,7 +65,7 @@ def arrow_table(source: Any) -> Any:
     return pa.table(source)
 
 
-def read_file(path: Path, as_text: Collection[str], encoding: str | None = None) -> Any:
+def read_file(path: Location, as_text: Collection[str], encoding: str | None = None) -> Any:
     """A file as a pyarrow Table; encoding is a CSV's, or None. Raises DataError."""
     check_file(path)
     with refused(path):
@@ -79,7 +79,7 @@ def read_file(path: Path, as_text: Collection[str], encoding: str | None = None)
 
 
 @contextmanager
-def refused(path: Path) -> Iterator[None]:
+def refused(path: Location) -> Iterator[None]:
     """Whatever goes wrong within, in reading the file, is a DataError."""
     pa = _pyarrow(path)
     try:
@@ -91,7 +91,7 @@ def refused(path: Path) -> Iterator[None]:
         ) from None
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Location) -> None:
     """Raise DataError for a name that is no table's, and where there is no such file or it is empty."""
     shown = shown_path(path)
     if path.is_file() and path.stat().st_size == 0:
@@ -109,23 +109,23 @@ def check_file(path: Path) -> None:
         )
 
 
-def _read_parquet(path: Path) -> Any:
+def _read_parquet(path: Location) -> Any:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, **DESCRIPTION_LIMITS) as file:
+    with pq.ParquetFile(opened_by_arrow(path), **DESCRIPTION_LIMITS) as file:
         return _whole(file.read())
 
 
-def _read_feather(path: Path) -> Any:
+def _read_feather(path: Location) -> Any:
     """Arrow's file format, or its stream."""
     import pyarrow as pa
 
     with path.open("rb") as file:
         beginning = file.read(6)
     if beginning == b"ARROW1":
-        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with opened_by_arrow(path) as file, pa.ipc.open_file(file) as reader:
             return _whole(reader.read_all())
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+    with opened_by_arrow(path) as file, pa.ipc.open_stream(file) as reader:
         return _whole(reader.read_all())
 
 
@@ -136,7 +136,7 @@ def _whole(table: Any) -> Any:
     return table
 
 
-def read_folder(folder: Path, as_text: Collection[str], encoding: str | None = None) -> Any:
+def read_folder(folder: Location, as_text: Collection[str], encoding: str | None = None) -> Any:
     """All tables in a folder and those in it, one after the other in the order of their names.
 
     Raises DataError as `files_in` does, and where one has other columns than the first.
@@ -156,7 +156,7 @@ def read_folder(folder: Path, as_text: Collection[str], encoding: str | None = N
         ) from None
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: Location) -> list[Location]:
     """The tables in a folder and those in it, in the order of their names.
 
     Names that begin with a dot or an underscore are left out. Raises DataError where there are none, and where they
@@ -174,7 +174,9 @@ def files_in(folder: Path) -> list[Path]:
     return files
 
 
-def check_same_columns(path: Path, names: Sequence[str], first: Path, first_names: Sequence[str]) -> None:
+def check_same_columns(
+    path: Location, names: Sequence[str], first: Location, first_names: Sequence[str]
+) -> None:
     """Raise DataError where the file has other columns than the first of its folder."""
     odd = sorted(set(first_names) ^ set(names))
     if odd:
@@ -184,5 +186,5 @@ def check_same_columns(path: Path, names: Sequence[str], first: Path, first_name
         )
 
 
-def _is_hidden(folder: Path, path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+def _is_hidden(folder: Location, path: Location) -> bool:
+    return any(part.startswith((".", "_")) for part in steps_between(folder, path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
 
 __all__ = ["column_hint", "first_line", "listed", "quoted", "shown_path"]
 
@@ -21,7 +20,7 @@ def quoted(value: object) -> str:
     return text if len(text) <= 2 * LONGEST else text[: 2 * LONGEST - 4] + "..." + text[-1]
 
 
-def shown_path(path: Path | str) -> str:
+def shown_path(path: object) -> str:
     """A path as it was given; quoted where it holds characters that do not print."""
     text = str(path)
     return text if text.isprintable() else repr(text)

@@ -13,6 +13,7 @@ from gpu_mlp.data.array_files import is_array_file, read_array_file
 from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow, from_objects
 from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.files import arrow_table, read_file, read_folder
+from gpu_mlp.data.locations import Location, located
 from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
 from gpu_mlp.data.table import Column, Table, check_names
 from gpu_mlp.errors import DataError
@@ -31,11 +32,12 @@ def read_table(
     """Read `source` into a Table.
 
     Args:
-        source: a path to .csv, .tsv or .txt (also with .gz, .bz2, .zst or .lz4; the delimiter, one of comma,
-            semicolon, tab and bar, is found; a header is required), to .parquet or .pq, to .feather, .arrow or .ipc,
-            or to a folder of such files of one kind; to .npy or .npz, or to an IDX file as MNIST's, beside which its
-            labels are found; a pandas or polars DataFrame; a pyarrow Table, or what gives one by Arrow's C stream; a
-            mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1, ...).
+        source: a path, or a URL of a file system that pyarrow knows, to .csv, .tsv or .txt (also with .gz, .bz2, .zst
+            or .lz4; the delimiter, one of comma, semicolon, tab and bar, is found; a header is required), to .parquet
+            or .pq, to .feather, .arrow or .ipc, or to a folder of such files of one kind; a path to .npy or .npz, or to
+            an IDX file as MNIST's, beside which its labels are found; a pandas or polars DataFrame; a pyarrow Table, or
+            what gives one by Arrow's C stream; a mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1,
+            ...).
         ignore: columns left out before their types are looked at.
         absent_ok: whether a name in `ignore` may be absent (for prediction) or is a mistake (for training).
         as_text: columns of a CSV read as text whatever they look like, so that '007' stays '007'.
@@ -48,8 +50,8 @@ def read_table(
     if isinstance(source, Table):
         return _without(source, ignore, absent_ok)
     if isinstance(source, (str, Path)):
-        path = Path(source)
-        if is_array_file(path) and path.is_file():
+        path = located(source)
+        if isinstance(path, Path) and is_array_file(path) and path.is_file():
             columns = read_array_file(path)
             return build_table(list(columns), list(columns.values()), path.name, None, ignore, absent_ok)
         encoding = None if encoding is None else known_encoding(encoding)
@@ -94,7 +96,7 @@ def _series_of(frame: Any) -> list[Any]:
 
 
 def _from_arrow_table(
-    data: Any, origin: str, path: Path | None, ignore: Collection[str], absent_ok: bool
+    data: Any, origin: str, path: Location | None, ignore: Collection[str], absent_ok: bool
 ) -> Table:
     return build_table(list(data.column_names), list(data.columns), origin, path, ignore, absent_ok)
 
@@ -103,7 +105,7 @@ def build_table(
     names: Sequence[str],
     series: Sequence[Any],
     origin: str,
-    path: Path | None,
+    path: Location | None,
     ignore: Collection[str],
     absent_ok: bool,
     first_row: int | None = None,

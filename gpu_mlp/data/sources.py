@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.file_batches import FileBatches, open_batches, rows_at_once
 from gpu_mlp.data.files import check_same_columns, files_in
+from gpu_mlp.data.locations import Location, located
 from gpu_mlp.data.messages import column_hint, listed, quoted, shown_path
 from gpu_mlp.data.reading import build_table, read_table
 from gpu_mlp.data.table import Table, check_names
@@ -66,7 +67,7 @@ def open_source(
     """
     if not isinstance(source, (str, Path)):
         return _Memory(read_table(source, ignore=ignore, absent_ok=absent_ok, as_text=as_text))
-    path = Path(source)
+    path = located(source)
     encoding = None if encoding is None else known_encoding(encoding)
     paths = files_in(path) if path.is_dir() else [path]
     return _Files(path.name, tuple(paths), tuple(ignore), absent_ok, frozenset(as_text), encoding)
@@ -77,14 +78,14 @@ class _Files:
     """One file, or those of a folder."""
 
     origin: str
-    paths: tuple[Path, ...]
+    paths: tuple[Location, ...]
     ignore: tuple[str, ...]
     absent_ok: bool
     as_text: frozenset[str]
     encoding: str | None
     names: tuple[str, ...] = ()
     # What was learnt of a file in one pass serves the next.
-    _opened: dict[Path, FileBatches] = field(default_factory=dict)
+    _opened: dict[Location, FileBatches] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         first = self._open(self.paths[0])
@@ -130,7 +131,7 @@ class _Files:
         as_text = self.as_text | frozenset(names)
         return _Files(self.origin, self.paths, self.ignore, self.absent_ok, as_text, self.encoding)
 
-    def _open(self, path: Path) -> FileBatches:
+    def _open(self, path: Location) -> FileBatches:
         if path not in self._opened:
             file = open_batches(path, self.as_text, self.encoding)
             if self.names:
@@ -138,7 +139,7 @@ class _Files:
             self._opened[path] = file
         return self._opened[path]
 
-    def _check_columns(self, path: Path, names: list[str]) -> None:
+    def _check_columns(self, path: Location, names: list[str]) -> None:
         given = [name for name in names if name not in self.ignore]
         if path == self.paths[0] and set(given) != set(self.names):
             raise DataError(
@@ -146,13 +147,12 @@ class _Files:
             )
         check_same_columns(path, given, self.paths[0], self.names)
 
-    def _table(self, path: Path, columns: Mapping[str, Any], first_row: int) -> Table | None:
+    def _table(self, path: Location, columns: Mapping[str, Any], first_row: int) -> Table | None:
         """A batch in the order of the first file's columns, or None where it has no rows."""
         series = [columns[name] for name in self.names]
         if not len(series[0]):
             return None
-        shown = path if len(self.paths) == 1 else path.relative_to(path.parent)
-        table = build_table(self.names, series, shown.name, path, (), False, first_row)
+        table = build_table(self.names, series, path.name, path, (), False, first_row)
         return _respelled(table, self.as_text)
 
 

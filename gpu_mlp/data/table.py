@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpu_mlp.data import csv_text
+from gpu_mlp.data.locations import Location
 from gpu_mlp.data.messages import column_hint, listed, quoted, shown_path
 from gpu_mlp.errors import DataError
 
@@ -36,7 +36,7 @@ class Table:
 
     columns: Mapping[str, Column]
     origin: str
-    path: Path | None = None
+    path: Location | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     source_rows: NDArray[np.int64] | None = None
 
