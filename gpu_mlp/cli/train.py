@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Group, Parameter
 
-from gpu_mlp.cli.console import error_console, print_facts, print_json, print_metrics, report_error
+from gpu_mlp.cli.console import error_console, print_facts, print_json, report_error
 from gpu_mlp.cli.facts import plan_facts
 from gpu_mlp.cli.interruption import Interruption
 from gpu_mlp.cli.reading import reading_progress
+from gpu_mlp.cli.train_result import document_of, print_result
 from gpu_mlp.config import TrainingConfig
 from gpu_mlp.data import DEMOS, load_demo
 from gpu_mlp.data.locations import located, without_secrets
@@ -28,12 +29,11 @@ from gpu_mlp.files.run_folder import RunFolder
 from gpu_mlp.files.run_places import check_destination, next_free
 from gpu_mlp.files.tensorboard import TensorBoard, check_tensorboard
 from gpu_mlp.files.toml import TomlValue
-from gpu_mlp.fit_plan import FitPlan, FitResult
+from gpu_mlp.fit_plan import FitPlan
 from gpu_mlp.fitting import plan_fit
 from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.state import TrainingState
-from gpu_mlp.metrics import METRIC_NAMES
 from gpu_mlp.resuming import check_same_run, describe_run
 
 __all__ = ["train"]
@@ -201,9 +201,9 @@ def _train(
         complete = history.stopped != "interrupted" or len(history) == plan.config.epochs
         files = folder.finish(result.model, history, metric_name=plan.metric_name, complete=complete)
         if as_json:
-            print_json(_document(plan, result, folder.path, seconds))
+            print_json(document_of(plan, result, folder.path, seconds))
         else:
-            _print_result(result, folder.path, files, seconds)
+            print_result(result, folder.path, files, seconds)
         if not complete:
             print(_how_to_go_on(folder), file=sys.stderr)
     return interruption.exit_code
@@ -271,34 +271,3 @@ def _source(table: str | None, demo: str | None, target: str | None) -> tuple[An
             f"{shown_path(without_secrets(str(table)))} needs --target with the name of the column to predict"
         )
     return table, target, located(cast(str, table)).name.split(".")[0] or "table"
-
-
-def _print_result(result: FitResult, destination: Path, files: list[str], seconds: float) -> None:
-    history = result.history
-    print(
-        f"{len(history)} epochs in {seconds:.1f} s ({history.stopped}), "
-        f"weights of epoch {history.best_epoch}",
-        file=sys.stderr,
-    )
-    parts = {
-        "train": result.training_metrics,
-        "validation": result.validation_metrics,
-        "test": result.test_metrics,
-    }
-    print_metrics(METRIC_NAMES, parts)
-    print(f"\nrun folder: {shown_path(str(destination))} ({', '.join(files)})")
-
-
-def _document(plan: FitPlan, result: FitResult, destination: Path, seconds: float) -> dict[str, Any]:
-    summary = result.model.metadata
-    return {
-        "run": str(destination),
-        "model": str(destination / "model.safetensors"),
-        "task": plan.target.task,
-        "reason": plan.reason,
-        "loss": plan.loss.name,
-        "layer_sizes": list(plan.network_config.layer_sizes),
-        "device": plan.ops.device,
-        "seconds": round(seconds, 3),
-        **{key: summary[key] for key in ("rows", "epochs", "best_epoch", "stopped", "seed", "metrics")},
-    }

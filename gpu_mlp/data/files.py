@@ -21,6 +21,7 @@ __all__ = [
     "check_file",
     "check_same_columns",
     "files_in",
+    "interchanged_table",
     "kind_of",
     "read_file",
     "read_folder",
@@ -63,6 +64,20 @@ def arrow_table(source: Any) -> Any:
     import pyarrow as pa
 
     return pa.table(source)
+
+
+def interchanged_table(source: Any) -> Any:
+    """What knows the DataFrame interchange protocol as a table. Raises DataError for what it cannot hand over."""
+    from pyarrow import ArrowException
+    from pyarrow.interchange import from_dataframe
+
+    try:
+        return from_dataframe(source)
+    except (NotImplementedError, TypeError, ValueError, RuntimeError, ArrowException) as error:
+        raise DataError(
+            f"a {type(source).__name__} cannot be taken over by the DataFrame interchange protocol "
+            f"({first_line(error)}); convert it to pandas or Arrow"
+        ) from None
 
 
 def read_file(path: Location, as_text: Collection[str], encoding: str | None = None) -> Any:

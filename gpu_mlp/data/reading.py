@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpu_mlp.data.array_files import is_array_file, read_array_file
 from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow, from_objects
 from gpu_mlp.data.csv_text import known_encoding
-from gpu_mlp.data.files import arrow_table, read_file, read_folder
+from gpu_mlp.data.files import arrow_table, interchanged_table, read_file, read_folder
 from gpu_mlp.data.locations import Location, located
 from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
 from gpu_mlp.data.table import Column, Table, check_names
@@ -36,8 +36,8 @@ def read_table(
             or .lz4; the delimiter, one of comma, semicolon, tab and bar, is found; a header is required), to .parquet
             or .pq, to .feather, .arrow or .ipc, or to a folder of such files of one kind; a path to .npy or .npz, or to
             an IDX file as MNIST's, beside which its labels are found; a pandas or polars DataFrame; a pyarrow Table, or
-            what gives one by Arrow's C stream; a mapping of names to 1-D arrays or lists; a 2-D array (columns x0, x1,
-            ...).
+            what gives one by Arrow's C stream or the DataFrame interchange protocol; a mapping of names to 1-D arrays
+            or lists; a 2-D array (columns x0, x1, ...).
         ignore: columns left out before their types are looked at.
         absent_ok: whether a name in `ignore` may be absent (for prediction) or is a mistake (for training).
         as_text: columns of a CSV read as text whatever they look like, so that '007' stays '007'.
@@ -68,6 +68,8 @@ def read_table(
         )
     if hasattr(source, "__arrow_c_stream__"):
         return _from_arrow_table(arrow_table(source), type(source).__name__, None, ignore, absent_ok)
+    if hasattr(source, "__dataframe__"):
+        return _from_arrow_table(interchanged_table(source), type(source).__name__, None, ignore, absent_ok)
     if isinstance(source, Mapping):
         names = [str(name) for name in source]
         return build_table(names, list(source.values()), "mapping", None, ignore, absent_ok)

@@ -97,3 +97,27 @@ def test_what_knows_arrows_stream_is_read() -> None:
     table = read_table(Foreign())
     check(table)
     assert table.origin == "Foreign"
+
+
+class Interchanged:
+    """What only knows the DataFrame interchange protocol, as pandas's frames do beside others."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    def __dataframe__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._frame.__dataframe__(*arguments, **keywords)
+
+
+@pytest.mark.filterwarnings("ignore:.*[Ii]nterchange")
+def test_the_interchange_protocol_is_known() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = read_table(
+        Interchanged(pandas.DataFrame({"a": [1.5, None, 3.0], "n": [1, 2, 3], "w": ["x", "y", "z"]}))
+    )
+    assert table.origin == "Interchanged"
+    assert table.columns["n"].tolist() == [1, 2, 3]
+    assert table.columns["w"].tolist() == ["x", "y", "z"]
+    assert table.columns["a"].tolist() == pytest.approx([1.5, float("nan"), 3.0], nan_ok=True)
+    with refused("a Interchanged cannot be taken over by the DataFrame interchange protocol"):
+        read_table(Interchanged(pandas.DataFrame({"a": [1 + 2j, 3]})))
