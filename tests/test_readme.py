@@ -53,6 +53,9 @@ def test_the_commands_run_one_after_the_other(
     rows = [f"{x},{x % 7},{'high' if x % 7 > 3 else 'low'}" for x in range(120)]
     for name in ("table", "test", "new"):
         Path(f"{name}.csv").write_text("\n".join(["a,b,COLUMN", *rows]), encoding="utf-8")
+    Path("folder").mkdir()
+    for part in range(2):
+        Path(f"folder/{part}.csv").write_text("\n".join(["a,b,COLUMN", *rows]), encoding="utf-8")
     given = commands()
     assert [command[0] for command in given] == [
         "train",
@@ -63,6 +66,8 @@ def test_the_commands_run_one_after_the_other(
         "train",
         "gradcheck",
         "info",
+        "train",
+        "predict",
     ]
     for command in given:
         quick = ["--epochs", "3"] if command[:2] == ["train", "--demo"] else []
