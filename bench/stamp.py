@@ -14,6 +14,7 @@ __all__ = ["stamp"]
 PACKAGES = (
     "numpy",
     "scipy",
+    "pyarrow",
     "scikit-learn",
     "skorch",
     "numba",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import gpu_mlp
+from gpu_mlp.files import checkpoint_file
 from gpu_mlp.files.run_folder import RunFolder
 from tests.cli.commands import Outcome, run
 
@@ -74,6 +76,21 @@ def test_it_comes_to_the_same_model_and_history(
     files = ["config.toml", "history.csv", "loss.png", "model.safetensors"]
     assert names_in("run") == files
     assert Path("run/config.toml").read_text() == Path("whole/config.toml").read_text()
+
+
+def test_a_run_folder_of_a_later_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_file, "KIND", replace(checkpoint_file.KIND, version=9))
+        interrupted(patch, *IRIS, "--out", "run")
+    before = {name: Path("run", name).read_bytes() for name in names_in("run")}
+    outcome = run("train", "--resume", "run")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "has format version 9, but this gpu_mlp reads up to 1; upgrade gpu_mlp" in outcome.err
+    assert {name: Path("run", name).read_bytes() for name in names_in("run")} == before
+    Path("run/config.toml").write_text(Path("run/config.toml").read_text() + "invented = 3\n")
+    outcome = run("train", "--resume", "run")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "run/config.toml has the unknown key 'invented'" in outcome.err
 
 
 def test_it_may_be_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
