@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gpu_mlp.network.forward import Trace
     from gpu_mlp.network.gradient_check import check_gradients
     from gpu_mlp.network.network import Network
+    from gpu_mlp.telemetry import Telemetry
 
 _HOMES = {
     "Adagrad": "gpu_mlp.learning.optimizers",
@@ -59,6 +60,7 @@ _HOMES = {
     "RowSource": "gpu_mlp.learning.row_source",
     "RunFolder": "gpu_mlp.files.run_folder",
     "SGD": "gpu_mlp.learning.optimizers",
+    "Telemetry": "gpu_mlp.telemetry",
     "TensorBoard": "gpu_mlp.files.tensorboard",
     "Trace": "gpu_mlp.network.forward",
     "TrainingConfig": "gpu_mlp.config",
@@ -96,6 +98,7 @@ __all__ = [
     "RMSprop",
     "RowSource",
     "RunFolder",
+    "Telemetry",
     "TensorBoard",
     "Trace",
     "TrainingConfig",

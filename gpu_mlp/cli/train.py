@@ -35,6 +35,7 @@ from gpu_mlp.learning.callbacks import Callback
 from gpu_mlp.learning.progress import progress_for
 from gpu_mlp.learning.state import TrainingState
 from gpu_mlp.resuming import check_same_run, describe_run
+from gpu_mlp.telemetry import Telemetry
 
 __all__ = ["train"]
 
@@ -184,6 +185,7 @@ def _train(
     console, started = error_console(), time.monotonic()
     with Interruption(console) as interruption:  # until all is written: Ctrl-C must not lose what was learnt
         listeners = [
+            Telemetry.of_device(plan.ops),
             progress_for(console, plan.metric_name),
             interruption,
             every(folder, describe_run(plan)),

@@ -43,6 +43,7 @@ def encode_checkpoint(state: TrainingState, description: Mapping[str, Any]) -> b
         "best_epoch": state.history.best_epoch,
         "validated": [[value is not None for value in astuple(epoch)] for epoch in state.history][-1:],
         "columns": COLUMNS,
+        "measures": {str(number): dict(found) for number, found in state.history.measures.items()},
         "description": dict(description),
     }
     return seal(KIND, {**state.arrays, HISTORY: history}, document)
@@ -77,6 +78,7 @@ def _state(document: Any, tensors: dict[str, NDArray[Any]]) -> TrainingState:
     history = tensors.pop(HISTORY)
     rows, steps, position, best_epoch = counts
     measured = document["validated"]
+    measures = {int(number): dict(found) for number, found in document.get("measures", {}).items()}
     epochs = [Epoch(**_epoch(row, measured[0])) for row in history.tolist()]
     return TrainingState(
         rows=rows,
@@ -84,7 +86,7 @@ def _state(document: Any, tensors: dict[str, NDArray[Any]]) -> TrainingState:
         position=position,
         seconds=float(document["seconds"]),
         arrays=tensors,
-        history=History(epochs, best_epoch),
+        history=History(epochs, best_epoch, measures=measures),
     )
 
 

@@ -31,7 +31,7 @@ def check_tensorboard() -> None:
 
 
 class TensorBoard(Callback):
-    """Scalars by the number of steps: losses, the validation metric, the learning rate and the speed.
+    """Scalars by the number of steps: losses, the validation metric, the learning rate, the speed, and telemetry.
 
     Args:
         folder: of the event files; `tensorboard --logdir` shows those of several runs together.
@@ -55,6 +55,9 @@ class TensorBoard(Callback):
             value = getattr(epoch, attribute)
             if value is not None:
                 self._writer.add_scalar(name, value, epoch.step)
+        for name, measure in run.history.measures_of(epoch).items():
+            if not isinstance(measure, str):
+                self._writer.add_scalar(f"telemetry/{name}", measure, epoch.step)
         self._writer.flush()
 
     def on_train_end(self, run: RunView) -> None:

@@ -33,11 +33,15 @@ class Epoch:
 
 @dataclass
 class History:
-    """Every epoch of a run, the epoch whose weights the network has at the end, and why the run ended."""
+    """Every epoch of a run, the epoch whose weights the network has at the end, and why the run ended.
+
+    measures: by epoch, what callbacks measured beside, by name.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     stopped: str = ""
+    measures: dict[int, dict[str, float | str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -54,7 +58,12 @@ class History:
         return [epoch.loss for epoch in self.epochs]
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """Column names and one row an epoch, for a table."""
-        return [column.name for column in fields(Epoch)], [
-            list(asdict(epoch).values()) for epoch in self.epochs
+        """Column names and one row an epoch, for a table; None where something was not measured."""
+        measured = list(dict.fromkeys(name for epoch in self.epochs for name in self.measures_of(epoch)))
+        return [*(column.name for column in fields(Epoch)), *measured], [
+            [*asdict(epoch).values(), *map(self.measures_of(epoch).get, measured)] for epoch in self.epochs
         ]
+
+    def measures_of(self, epoch: Epoch) -> dict[str, float | str]:
+        """What callbacks measured in it."""
+        return self.measures.get(epoch.epoch, {})

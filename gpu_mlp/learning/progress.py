@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -40,14 +41,28 @@ def number(value: float) -> str:
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
-def measures(epoch: Epoch, metric_name: str, *, validation_loss: bool = True) -> str:
-    """The losses and the metric of an epoch; the validation loss only where there is room for it."""
+def measures(run: RunView, epoch: Epoch, metric_name: str, *, wide: bool = True) -> str:
+    """The losses and the metric of an epoch; the validation loss and the GPU only where there is room for them."""
     parts = [f"loss {number(epoch.loss)}"]
-    if validation_loss and epoch.validation_loss is not None:
+    if wide and epoch.validation_loss is not None:
         parts.append(f"validation loss {number(epoch.validation_loss)}")
     if epoch.validation_metric is not None:
         parts.append(f"{metric_name} {number(epoch.validation_metric)}")
-    return ", ".join(parts)
+    return ", ".join([*parts, *(_gpu(run.history.measures_of(epoch)) if wide else [])])
+
+
+def _gpu(found: Mapping[str, float | str]) -> list[str]:
+    """What the GPU did, in a few words: GPU 87 %, 12.1 GiB, 312 W."""
+    parts = []
+    for name, divisor, form in (
+        ("gpu_utilisation_percent", 1.0, "GPU {:.0f} %"),
+        ("gpu_memory_bytes", 2**30, "{:.1f} GiB"),
+        ("gpu_power_watts", 1.0, "{:.0f} W"),
+    ):
+        if name in found:
+            parts.append(form.format(float(found[name]) / divisor))
+    throttled = found.get("gpu_throttled")
+    return [*parts, f"slowed by {throttled}"] if throttled else parts
 
 
 def _column(text: str) -> TextColumn:
@@ -92,7 +107,7 @@ class ProgressBar(Callback):
             self.task,
             completed=epoch.epoch * run.rows,
             epoch=epoch.epoch,
-            measures=measures(epoch, self.metric_name, validation_loss=self.wide),
+            measures=measures(run, epoch, self.metric_name, wide=self.wide),
             rate=rate(epoch.rows_per_second),
         )
 
@@ -127,7 +142,7 @@ class ProgressLines(Callback):
     def _line(self, run: RunView, epoch: Epoch) -> None:
         now, epochs_left = time.monotonic(), run.total_epochs - epoch.epoch
         elapsed = now - self.started
-        parts = [measures(epoch, self.metric_name), rate(epoch.rows_per_second), f"{elapsed:.0f} s"]
+        parts = [measures(run, epoch, self.metric_name), rate(epoch.rows_per_second), f"{elapsed:.0f} s"]
         if epoch.epoch > 1 or not epochs_left or elapsed >= TELLING:
             # By the epochs since the last line: the mean since the start holds what happens only once.
             left = (now - self.last_time) / (epoch.epoch - self.last_shown) * epochs_left

@@ -127,7 +127,9 @@ class TrainingRun:
         numbers = {f"schedule.{name}": value for name, value in self.schedule.state().items()}
         if self._stopping is not None:
             numbers |= {"best_loss": self._stopping.best_loss, "best_epoch": self._stopping.best_epoch}
-        history = History(list(self.history.epochs), self.history.best_epoch)
+        history = History(
+            list(self.history.epochs), self.history.best_epoch, measures=dict(self.history.measures)
+        )
         return TrainingState(
             rows=self.rows,
             steps_per_epoch=self.steps_per_epoch,
@@ -157,6 +159,7 @@ class TrainingRun:
             stopping.best_epoch = int(take(state, "best_epoch", ()))
         self.history.epochs[:] = state.history.epochs
         self.history.best_epoch = state.history.best_epoch
+        self.history.measures.update(state.history.measures)
         self._seconds = state.seconds
         if state.position:
             losses = take(state, "losses", (state.position,)).astype(self.network.dtype)

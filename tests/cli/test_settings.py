@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpu_mlp.config import TrainingConfig
+from gpu_mlp.telemetry.measures import MEASURES
 from tests.cli.commands import Trained, bits_of, done, run
 
 # Every kind of value: whole numbers, decimals, true and false, text, lists and "none".
@@ -24,10 +25,10 @@ EVERYTHING = (
 
 
 def losses_of(folder: Path) -> list[tuple[str, ...]]:
-    """All of history.csv but the times."""
+    """All of history.csv but the times and the telemetry."""
     with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    times = ("seconds", "rows_per_second")
+    times = ("seconds", "rows_per_second", "joules_per_million_rows", *MEASURES)
     return [tuple(value for name, value in row.items() if name not in times) for row in rows]
 
 

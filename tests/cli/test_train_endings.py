@@ -31,7 +31,7 @@ def before(owner: Any, name: str, happens: Any, monkeypatch: pytest.MonkeyPatch)
 TRAINING = importlib.import_module("gpu_mlp.cli.train")
 
 
-@pytest.mark.parametrize(("owner", "moment"), [(RunFolder, "finish"), (TRAINING, "_print_result")])
+@pytest.mark.parametrize(("owner", "moment"), [(RunFolder, "finish"), (TRAINING, "print_result")])
 def test_ctrl_c_after_the_last_epoch_loses_nothing(
     owner: Any, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
