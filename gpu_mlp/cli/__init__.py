@@ -12,6 +12,7 @@ from typing import TextIO
 from cyclopts import App, CycloptsError
 
 from gpu_mlp import __version__
+from gpu_mlp.cli.bench import bench_app
 from gpu_mlp.cli.console import HELP_WIDTH, PipeConsole, report_error
 from gpu_mlp.cli.evaluate import evaluate
 from gpu_mlp.cli.export import export
@@ -128,6 +129,7 @@ def _app() -> App:
     training = App(name="train", config=(fill_settings, check_whole_numbers))
     training.default(train)
     app.command(training)
+    app.command(bench_app())
     for command in (predict, evaluate, export, gradcheck, info):
         app.command(command)
     return app

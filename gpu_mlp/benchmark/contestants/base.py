@@ -1,0 +1,44 @@
+"""What a contestant must offer."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from gpu_mlp.benchmark.cases import Case, Data
+
+__all__ = ["Contestant", "UnableError", "Work"]
+
+
+class UnableError(Exception):
+    """A contestant cannot do a case; the message is the reason, which stands in the table."""
+
+
+class Work(Protocol):
+    """A case that a contestant has set up, with its data in place."""
+
+    def run(self, count: int) -> None:
+        """So many steps, or inferences, one after the other; returns when the last is done."""
+
+    def result(self) -> NDArray[Any]:
+        """Of the last of them, on the host: the loss before the step (), or the outputs f_K (B, O)."""
+
+
+class Contestant(Protocol):
+    """Somebody who can do a case.
+
+    Attributes:
+        name: in tables and results.
+    """
+
+    name: str
+
+    def missing(self) -> str:
+        """Why it cannot take part on this machine; empty where it can."""
+
+    def set_threads(self, threads: int) -> None:
+        """How many of the processor's it may use; called before the first case."""
+
+    def set_up(self, case: Case, data: Data) -> Work:
+        """Make everything but the first run. Raises UnableError."""

@@ -1,0 +1,116 @@
+"""JAX on the CPU: one jitted function for a whole step, with Adam written out."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.contestants.base import UnableError, Work
+
+__all__ = ["Jax"]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class Jax:
+    """XLA decides on threads when it is loaded, by the processors that the process may use."""
+
+    name = "jax"
+
+    def missing(self) -> str:
+        """Why it cannot take part."""
+        return "" if find_spec("jax") is not None else "JAX is not installed"
+
+    def set_threads(self, threads: int) -> None:
+        """It has no setting for that."""
+
+    def set_up(self, case: Case, data: Data) -> Work:
+        """The parameters as a list of pairs, and the function, not yet compiled."""
+        import jax
+
+        if case.precision == "float64" and not jax.config.jax_enable_x64:
+            jax.config.update("jax_enable_x64", True)
+        if case.precision not in ("float32", "float64"):
+            raise UnableError(f"the step in {case.precision} is not written for JAX on the CPU")
+        device = jax.devices("cpu")[0]
+        put = partial(jax.device_put, device=device)
+        parameters = [(put(omega), put(beta)) for omega, beta in zip(data.weights, data.biases, strict=True)]
+        if case.task == "inference":
+            return _Inference(jax.jit(_forward), parameters, put(data.x))
+        return _Training(case, parameters, put(data.x), put(data.y))
+
+
+def _forward(parameters: Any, x: Any) -> Any:
+    import jax.numpy as jnp
+
+    *hidden, (omega, beta) = parameters
+    for weights, biases in hidden:
+        x = jnp.maximum(x @ weights.T + biases, 0)
+    return x @ omega.T + beta
+
+
+def _loss(parameters: Any, x: Any, y: Any, *, regression: bool) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    f = _forward(parameters, x)
+    if regression:
+        return jnp.mean((f - y) ** 2)
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(f), y[:, None], axis=1))
+
+
+def _adam(state: Any, x: Any, y: Any, *, regression: bool) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    step, parameters, first, second = state
+    loss, gradients = jax.value_and_grad(partial(_loss, regression=regression))(parameters, x, y)
+    step = step + 1
+    each = jax.tree_util.tree_map
+    first = each(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, gradients)
+    second = each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, second, gradients)
+    of_first, of_second = 1 - BETA1**step, 1 - BETA2**step
+
+    def moved(p: Any, m: Any, v: Any) -> Any:
+        return (p - LEARNING_RATE * (m / of_first) / (jnp.sqrt(v / of_second) + EPSILON)).astype(p.dtype)
+
+    return (step, each(moved, parameters, first, second), first, second), loss
+
+
+class _Training:
+    def __init__(self, case: Case, parameters: Any, x: Any, y: Any) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        self._step = jax.jit(partial(_adam, regression=case.problem.is_regression), donate_argnums=0)
+        zeros = partial(jax.tree_util.tree_map, jnp.zeros_like)
+        copied = jax.tree_util.tree_map(jnp.array, parameters)
+        self._state = (jnp.asarray(0.0, x.dtype), copied, zeros(parameters), zeros(parameters))
+        self._x, self._y, self._loss = x, y, None
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._state, self._loss = self._step(self._state, self._x, self._y)
+        self._loss.block_until_ready()  # type: ignore[attr-defined]
+
+    def result(self) -> NDArray[Any]:
+        return np.asarray(self._loss)
+
+
+class _Inference:
+    def __init__(self, forward: Any, parameters: Any, x: Any) -> None:
+        self._forward, self._parameters, self._x = forward, parameters, x
+        self._outputs: Any = None
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._outputs = self._forward(self._parameters, self._x)
+        self._outputs.block_until_ready()
+
+    def result(self) -> NDArray[Any]:
+        return np.asarray(self._outputs)

@@ -1,0 +1,99 @@
+"""PyTorch on the CPU, as its users write a step: eager, or compiled by torch.compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.contestants.base import UnableError, Work
+
+__all__ = ["PyTorch"]
+
+
+class PyTorch:
+    """compiled: whether the step goes through torch.compile."""
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        self._compiled = compiled
+        self.name = "torch.compile" if compiled else "torch"
+
+    def missing(self) -> str:
+        """Why it cannot take part."""
+        return "" if find_spec("torch") is not None else "PyTorch is not installed"
+
+    def set_threads(self, threads: int) -> None:
+        """Of its own pool."""
+        import torch
+
+        torch.set_num_threads(threads)
+
+    def set_up(self, case: Case, data: Data) -> Work:
+        """A `Sequential` with the data's weights, and its Adam."""
+        import torch
+
+        if case.precision not in ("float32", "float64"):
+            raise UnableError(f"the step in {case.precision} is not written for PyTorch on the CPU")
+        module = _module(data)
+        x = torch.from_numpy(data.x)
+        run: Callable[[], Any]
+        if case.task == "inference":
+            forward = torch.compile(module) if self._compiled else module
+
+            def run() -> Any:
+                with torch.inference_mode():
+                    return forward(x)
+        else:
+            run = _step(module, x, torch.from_numpy(data.y), case, compiled=self._compiled)
+        return _Work(run)
+
+
+def _module(data: Data) -> Any:
+    import torch
+
+    layers: list[Any] = []
+    for omega, beta in zip(data.weights, data.biases, strict=True):
+        linear = torch.nn.Linear(omega.shape[1], omega.shape[0], dtype=torch.from_numpy(omega).dtype)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(omega))
+            linear.bias.copy_(torch.from_numpy(beta))
+        layers += [torch.nn.ReLU(), linear] if layers else [linear]
+    return torch.nn.Sequential(*layers)
+
+
+def _step(module: Any, x: Any, y: Any, case: Case, *, compiled: bool) -> Callable[[], Any]:
+    import torch
+
+    optimizer = torch.optim.Adam(module.parameters(), LEARNING_RATE)
+    loss_of = torch.nn.MSELoss() if case.problem.is_regression else torch.nn.CrossEntropyLoss()
+
+    def forward() -> Any:
+        return loss_of(module(x), y)
+
+    loss_now = torch.compile(forward) if compiled else forward
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = loss_now()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+class _Work:
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self._run = run
+        self._last: Any = None
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._last = self._run()
+
+    def result(self) -> NDArray[Any]:
+        return np.asarray(self._last)

@@ -1,0 +1,82 @@
+"""scikit-learn's estimators: `partial_fit` on one batch is one step of Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.contestants.base import UnableError, Work
+
+__all__ = ["ScikitLearn"]
+
+
+class ScikitLearn:
+    """MLPClassifier and MLPRegressor, which have one output for two classes."""
+
+    name = "sklearn"
+
+    def missing(self) -> str:
+        """It is one of gpu_mlp's own requirements."""
+        return ""
+
+    def set_threads(self, threads: int) -> None:
+        """BLAS has the number that threadpoolctl was told for all."""
+
+    def set_up(self, case: Case, data: Data) -> Work:
+        """An estimator with the data's weights and a new optimizer."""
+        if case.precision not in ("float32", "float64"):
+            raise UnableError(f"scikit-learn has no {case.precision}")
+        if case.problem.layer_sizes[-1] == 2:
+            raise UnableError("scikit-learn has one output for two classes, another network")
+        return _Work(_estimator(case, data), case, data)
+
+
+def _estimator(case: Case, data: Data) -> Any:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
+
+    kind = MLPRegressor if case.problem.is_regression else MLPClassifier
+    estimator = kind(
+        hidden_layer_sizes=case.problem.layer_sizes[1:-1],
+        alpha=0.0,
+        batch_size=case.batch,
+        learning_rate_init=LEARNING_RATE,
+        shuffle=False,
+        random_state=0,
+    )
+    _fit(estimator, case, data)
+    parameters = [omega.T.copy() for omega in data.weights], [beta.copy() for beta in data.biases]
+    estimator.coefs_, estimator.intercepts_ = parameters
+    estimator._optimizer = AdamOptimizer(parameters[0] + parameters[1], LEARNING_RATE)
+    return estimator
+
+
+def _fit(estimator: Any, case: Case, data: Data) -> None:
+    if case.problem.is_regression:
+        estimator.partial_fit(data.x, data.y.ravel())
+    else:
+        estimator.partial_fit(data.x, data.y, classes=np.arange(case.problem.layer_sizes[-1]))
+
+
+class _Work:
+    def __init__(self, estimator: Any, case: Case, data: Data) -> None:
+        self._estimator, self._case, self._data = estimator, case, data
+        self._outputs: Any = None
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            if self._case.task == "inference":
+                self._outputs = self._estimator._forward_pass_fast(self._data.x, check_input=False)
+            else:
+                _fit(self._estimator, self._case, self._data)
+
+    def result(self) -> NDArray[Any]:
+        if self._case.task == "inference":
+            # Of a classification it gives softmax(f), whose logarithm is f up to a number for each row.
+            return np.asarray(self._outputs if self._case.problem.is_regression else np.log(self._outputs))
+        # Half the squared error is what scikit-learn minimises, which Adam does not tell from the whole.
+        factor = 2.0 if self._case.problem.is_regression else 1.0
+        return np.asarray(factor * self._estimator.loss_)

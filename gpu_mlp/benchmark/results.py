@@ -1,0 +1,101 @@
+"""A result: what was measured, as plain data with a schema, written and read.
+
+Schema 1, JSON:
+
+    schema      1
+    created     ISO 8601, UTC
+    finished    false where the run was interrupted: the rows are those measured before
+    suite       its name
+    method      rounds, seconds (of a block)
+    machine     processor, processors, threads, memory_bytes, system, python, versions, blas
+    rows        a list of
+        key           problem/batch/precision/task
+        problem       its name, and layer_sizes
+        batch, precision, task ("step" or "inference")
+        contestants   name -> seconds (of one run, in every round), median, noise (interquartile range over the median),
+                      first_seconds (of the first run, with what is compiled in it), rows_per_second
+        ratios        name -> ratio (theirs over gpu_mlp's), low, high (95 %), verdict ("faster", "slower", "even")
+        skipped       name -> why it was not timed
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpu_mlp.data.messages import first_line, shown_path
+from gpu_mlp.errors import DataError
+from gpu_mlp.files.atomic_file import write_atomically
+
+__all__ = ["SCHEMA", "Result", "read_result"]
+
+SCHEMA = 1
+
+
+@dataclass
+class Result:
+    """All that a run of the benchmark measured."""
+
+    suite: str
+    method: dict[str, Any]
+    machine: dict[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    finished: bool = False
+    created: str = field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+
+    def document(self) -> dict[str, Any]:
+        """As the schema describes it."""
+        return {
+            "schema": SCHEMA,
+            "created": self.created,
+            "finished": self.finished,
+            "suite": self.suite,
+            "method": self.method,
+            "machine": self.machine,
+            "rows": self.rows,
+        }
+
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        write_atomically(path, (json.dumps(self.document(), indent=1) + "\n").encode())
+
+
+def read_result(path: Path) -> Result:
+    """Raises DataError for what is no result, or one of another schema."""
+    shown = shown_path(path)
+    try:
+        document = json.loads(path.read_bytes())
+        if document["schema"] != SCHEMA:
+            raise DataError(
+                f"{shown} has schema {document['schema']!r}, but this gpu_mlp reads schema {SCHEMA}; measure again, or "
+                "use the version of gpu_mlp that wrote it"
+            )
+        result = Result(
+            document["suite"],
+            document["method"],
+            document["machine"],
+            document["rows"],
+            document["finished"],
+            document["created"],
+        )
+        for row in result.rows:
+            for contestant in row["contestants"].values():
+                if not contestant["seconds"] or not all(
+                    float(value) > 0.0 for value in contestant["seconds"]
+                ):
+                    raise ValueError("a time is not positive")
+            str(row["key"])
+    except OSError as error:
+        raise DataError(f"{shown} cannot be read ({error.strerror}); check the path") from None
+    except DataError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{shown} is no result of gpu-mlp bench ({first_line(error)}); give a file that --out wrote"
+        ) from None
+    return result

@@ -1,0 +1,196 @@
+"""`gpu-mlp bench`: this machine's CPU and GPU, and other libraries, on the same work; and two results compared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from gpu_mlp.backends.select import automatic_device
+from gpu_mlp.benchmark.cases import cases_of
+from gpu_mlp.benchmark.comparison import compare_results, noted_differences
+from gpu_mlp.benchmark.contestants import contestants_of
+from gpu_mlp.benchmark.results import Result, read_result
+from gpu_mlp.benchmark.run import run_benchmark
+from gpu_mlp.benchmark.timing import Method
+from gpu_mlp.cli.console import error_console, print_facts, print_json, print_table
+from gpu_mlp.cli.output import check_new_file
+from gpu_mlp.config import check_range
+from gpu_mlp.data.messages import shown_path
+from gpu_mlp.errors import ConfigError
+from gpu_mlp.learning.steps.blas_threads import blas_threads
+
+__all__ = ["bench_app"]
+
+METHODS = {"quick": Method(9, 0.08), "full": Method(15, 0.3)}
+INTERRUPTED = 130
+
+
+def bench(
+    *,
+    suite: str = "quick",
+    against: str = "sklearn,torch,jax",
+    problems: str = "",
+    device: str = "auto",
+    threads: int | None = None,
+    rounds: int | None = None,
+    out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Time training steps and inferences of gpu_mlp and of what else is installed, in turn, on this machine.
+
+    All do the same work from the same weights; who computes something else is named and not timed. A ratio above 1 says
+    that gpu_mlp is faster.
+
+    Args:
+        suite: quick, below a minute on two cores, or full.
+        against: peers, comma-separated: torch, torch.compile, jax, sklearn; none for nobody.
+        problems: only these, comma-separated: tiny, small, tabular, mnist, wide.
+        device: cpu, or cuda or cuda:N beside it; auto takes a GPU where there is one.
+        threads: of the processor, for everybody; what BLAS has when unset.
+        rounds: of everybody in turn; the suite's own when unset.
+        out: .json file to write.
+        overwrite: replace the file at --out.
+        as_json: print the result as one JSON object instead of a table.
+    """
+    cases = cases_of(suite, _names(problems))
+    peers = () if against.strip() in ("", "none") else _names(against)
+    chosen = automatic_device()[0] or "cpu" if device == "auto" else device
+    contestants = contestants_of(("cpu",) if chosen == "cpu" else ("cpu", chosen), peers)
+    if threads is not None:
+        check_range("threads", threads, low=1, whole=True)
+    if rounds is not None:
+        check_range("rounds", rounds, low=3, whole=True)
+    if out is not None:
+        check_new_file("--out", out, (".json",), overwrite=overwrite)
+    method = METHODS[suite] if rounds is None else Method(rounds, METHODS[suite].seconds)
+    with error_console().status("measuring") as status:
+        result = run_benchmark(
+            suite,
+            cases,
+            contestants,
+            method,
+            blas_threads() if threads is None else threads,
+            lambda row: status.update(f"measured {row['key']}"),
+        )
+    if as_json:
+        print_json(result.document())
+    else:
+        _print_result(result)
+    if out is not None:
+        _write(result, out)
+    return 0 if result.finished else INTERRUPTED
+
+
+def compare(
+    old: Path, new: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> int:
+    """Tell what has changed between two results by more than noise; exits with 1 where gpu_mlp became slower.
+
+    Args:
+        old: what --out wrote before.
+        new: what --out wrote now.
+        as_json: print one JSON object instead of a table.
+    """
+    before, after = read_result(old), read_result(new)
+    changes = compare_results(before, after)
+    if not changes:
+        raise ConfigError(
+            f"{shown_path(old)} and {shown_path(new)} have no case in common; measure the same suite"
+        )
+    for note in noted_differences(before, after):
+        print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        rows = [{**vars(change), "verdict": change.verdict} for change in changes]
+        print_json({"changes": rows, "regressions": sum(change.is_regression for change in changes)})
+    else:
+        print_table(
+            ["case", "who", "new / old", "95 % interval", ""],
+            [
+                [
+                    each.key,
+                    each.contestant,
+                    f"{each.ratio:.2f}",
+                    f"{each.low:.2f} to {each.high:.2f}",
+                    each.verdict,
+                ]
+                for each in changes
+            ],
+        )
+    return 1 if any(change.is_regression for change in changes) else 0
+
+
+def bench_app() -> App:
+    """The command with its subcommand."""
+    app = App(name="bench")
+    app.default(bench)
+    app.command(compare)
+    return app
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _write(result: Result, out: Path) -> None:
+    try:
+        result.write(out)
+    except OSError as error:
+        raise ConfigError(
+            f"{shown_path(out)} cannot be written ({error.strerror}); choose another --out"
+        ) from None
+    print(f"result written to {shown_path(out)}", file=sys.stderr)
+
+
+def _print_result(result: Result) -> None:
+    machine = result.machine
+    print_facts(
+        [
+            ("machine", f"{machine['processors']} x {machine['processor']}, {machine['threads']} threads"),
+            ("versions", ", ".join(f"{name} {found}" for name, found in machine["versions"].items())),
+            ("method", f"suite {result.suite}, {result.method['rounds']} rounds in turn, medians of a run"),
+        ],
+        sys.stdout,
+    )
+    print()
+    rows = [line for row in result.rows for line in _lines(row)]
+    header = [
+        "layers",
+        "batch",
+        "task",
+        "precision",
+        "who",
+        "time",
+        "noise",
+        "ratio",
+        "95 % interval",
+        "gpu_mlp is",
+    ]
+    print_table(header, rows)
+    if not result.finished:
+        print("\ninterrupted: the rows above are those measured before")
+
+
+def _lines(row: dict[str, Any]) -> list[list[str]]:
+    """A case: a line for everybody."""
+    case = ["-".join(map(str, row["layer_sizes"])), str(row["batch"]), row["task"], row["precision"]]
+    lines = []
+    for who, measured in row["contestants"].items():
+        ratio = row["ratios"].get(who)
+        compared = ["", "", ""] if ratio is None else _compared(ratio)
+        lines.append([*case, who, _time(measured["median"]), f"{measured['noise']:.0%}", *compared])
+    return lines + [[*case, who, "-", "", "", "", reason] for who, reason in row["skipped"].items()]
+
+
+def _compared(ratio: dict[str, Any]) -> list[str]:
+    return [f"{ratio['ratio']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}", ratio["verdict"]]
+
+
+def _time(seconds: float) -> str:
+    for factor, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
