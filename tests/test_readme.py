@@ -65,12 +65,18 @@ def test_the_commands_run_one_after_the_other(
         "export",
         "train",
         "gradcheck",
+        "bench",
+        "bench",
         "info",
         "train",
         "predict",
     ]
     for command in given:
         quick = ["--epochs", "3"] if command[:2] == ["train", "--demo"] else []
+        if command[:2] == ["bench", "compare"]:
+            Path("before.json").write_bytes(Path("now.json").read_bytes())
+        elif command[0] == "bench":
+            quick = ["--problems", "tiny", "--rounds", "3", "--against", "none"]
         assert main([*command, *quick]) == 0, (command, capsys.readouterr().err)
     first, second = (Path(f"runs/table-{n}/model.safetensors") for n in (1, 2))
     assert gpu_mlp.load(first).network.parameters.flat.tobytes() == (
