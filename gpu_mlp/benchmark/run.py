@@ -20,8 +20,8 @@ from gpu_mlp.benchmark.timing import Method, Seconds, ratio_of, timed
 __all__ = ["COMPARED_STEPS", "run_benchmark"]
 
 COMPARED_STEPS = 20
-# What losses and outputs may differ by, of the larger of theirs and 1: by rounding in another order, 20 steps on, and by
-# Adam's epsilon, which scikit-learn adds before the correction of the bias; and where products are rounded.
+# What losses and outputs may differ by, of the larger of theirs and 1: by rounding in another order, 20 steps on, and
+# by Adam's epsilon, which scikit-learn adds before the correction of the bias; and where products are rounded.
 TOLERANCE, LOOSE = 1e-3, 5e-2
 
 
