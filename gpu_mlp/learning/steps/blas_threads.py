@@ -24,31 +24,53 @@ FEWEST_OF_STEP = 1 << 23
 FEWEST_BESIDE_READER = 1 << 26
 
 
+class _Library:
+    """A loaded BLAS whose threads can be counted and set.
+
+    OpenBLAS's own functions are called where they are found: threadpoolctl looks them up, and who may call them, each
+    time, which takes a tenth of a small step.
+    """
+
+    def __init__(self, controller: Any) -> None:
+        # An OpenBLAS on OpenMP has a number of threads for each Python thread.
+        self.counts_by_python_thread = getattr(controller, "threading_layer", "") == "openmp"
+        self._controller = controller
+        find = getattr(controller, "_get_symbol", lambda name: None)
+        is_plain = controller.internal_api == "openblas" and not self.counts_by_python_thread
+        self._count, self._set = (
+            find(f"openblas_{name}_num_threads") if is_plain else None for name in ("get", "set")
+        )
+
+    @property
+    def threads(self) -> int:
+        """How many a product has."""
+        return int(self._controller.num_threads if self._count is None else self._count())
+
+    def set_threads(self, threads: int) -> None:
+        """For all Python threads, or this one where it counts by them."""
+        if self._set is not None:
+            self._set(threads)
+            return
+        self._controller.set_num_threads(threads)
+        # From 3.8 on threadpoolctl lets only one Python thread set what holds for all, until that gives it up.
+        if hasattr(self._controller, "clear_controlling_thread"):
+            self._controller.clear_controlling_thread()
+
+
 @cache
-def _libraries() -> list[Any]:
-    """The loaded BLAS libraries, whose threads can be counted and set."""
+def _libraries() -> list[_Library]:
     from threadpoolctl import ThreadpoolController
 
-    controllers: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
-    return controllers
-
-
-def _counts_by_python_thread(library: Any) -> bool:
-    """Whether every Python thread has a number of its own: an OpenBLAS on OpenMP."""
-    return getattr(library, "threading_layer", "") == "openmp"
-
-
-def _set_threads(library: Any, threads: int) -> None:
-    """threadpoolctl lets only one Python thread set what holds for all, from 3.8 on, until that gives it up."""
-    library.set_num_threads(threads)
-    if hasattr(library, "clear_controlling_thread"):
-        library.clear_controlling_thread()
+    return [
+        _Library(controller) for controller in ThreadpoolController().select(user_api="blas").lib_controllers
+    ]
 
 
 def limit_own_thread() -> None:
     """For good, in a Python thread that computes nothing but parts of a step."""
-    for library in filter(_counts_by_python_thread, _libraries()):
-        _set_threads(library, 1)
+    for library in _libraries():
+        if library.counts_by_python_thread:
+            library.set_threads(1)
 
 
 class _Turns:
@@ -59,7 +81,7 @@ class _Turns:
         self.turn = Lock()  # held by whoever begins: for a moment, or until the other kind has ended
         self.ended = Condition()
         self.computing, self.is_limited = 0, False
-        self.limited: dict[Any, int] = {}  # the threads that a library had, while each has one for all
+        self.limited: dict[_Library, int] = {}  # the threads that a library had, while each has one for all
 
     def begin(self, limit: bool) -> None:
         """Once nobody of the other kind computes."""
@@ -69,10 +91,10 @@ class _Turns:
             self.is_limited = limit
             self.mine.limited = {}
             for library in _libraries() if limit else ():
-                limited = self.mine.limited if _counts_by_python_thread(library) else self.limited
+                limited = self.mine.limited if library.counts_by_python_thread else self.limited
                 if library not in limited:
-                    limited[library] = library.num_threads
-                    _set_threads(library, 1)
+                    limited[library] = library.threads
+                    library.set_threads(1)
             self.computing += 1
 
     def end(self) -> None:
@@ -86,10 +108,10 @@ class _Turns:
                 self.ended.notify()
 
 
-def _restore(limited: dict[Any, int]) -> None:
+def _restore(limited: dict[_Library, int]) -> None:
     """Give every library the threads it had."""
     for library, threads in limited.items():
-        _set_threads(library, threads)
+        library.set_threads(threads)
     limited.clear()
 
 
@@ -135,7 +157,7 @@ def products_of(largest: int, step: int, *, beside_reader: bool) -> AbstractCont
 def blas_threads() -> int:
     """How many threads NumPy's products use outside `one_blas_thread`; 1 where that cannot be told."""
     with spread_products:
-        return max((library.num_threads for library in _libraries()), default=1)
+        return max((library.threads for library in _libraries()), default=1)
 
 
 def _begin_anew() -> None:
