@@ -170,6 +170,12 @@ def _print_result(result: Result) -> None:
         "gpu_mlp is",
     ]
     print_table(header, rows)
+    skipped = {
+        f"{row['key']}, {who}: {reason}" for row in result.rows for who, reason in row["skipped"].items()
+    }
+    if skipped:
+        print("\nnot timed")
+        print("\n".join(sorted(skipped)))
     if not result.finished:
         print("\ninterrupted: the rows above are those measured before")
 
@@ -182,7 +188,7 @@ def _lines(row: dict[str, Any]) -> list[list[str]]:
         ratio = row["ratios"].get(who)
         compared = ["", "", ""] if ratio is None else _compared(ratio)
         lines.append([*case, who, _time(measured["median"]), f"{measured['noise']:.0%}", *compared])
-    return lines + [[*case, who, "-", "", "", "", reason] for who, reason in row["skipped"].items()]
+    return lines
 
 
 def _compared(ratio: dict[str, Any]) -> list[str]:
