@@ -8,6 +8,7 @@ Schema 1, JSON:
     suite       its name
     method      rounds, seconds (of a block)
     machine     processor, processors, threads, memory_bytes, system, python, versions, blas
+    ceilings    products (precision -> size -> FLOP/s), copies (bytes -> bytes/s), call_seconds
     rows        a list of
         key           problem/batch/precision/task
         problem       its name, and layer_sizes
@@ -15,6 +16,8 @@ Schema 1, JSON:
         contestants   name -> seconds (of one run, in every round), median, noise (interquartile range over the median),
                       first_seconds (of the first run, with what is compiled in it), rows_per_second
         ratios        name -> ratio (theirs over gpu_mlp's), low, high (95 %), verdict ("faster", "slower", "even")
+        floor         compute, memory, calls (seconds by each limit), seconds (their largest), binds (which that is);
+                      null where the precision has no ceiling
         skipped       name -> why it was not timed
 """
 
@@ -42,6 +45,7 @@ class Result:
     suite: str
     method: dict[str, Any]
     machine: dict[str, Any]
+    ceilings: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
     created: str = field(
@@ -57,6 +61,7 @@ class Result:
             "suite": self.suite,
             "method": self.method,
             "machine": self.machine,
+            "ceilings": self.ceilings,
             "rows": self.rows,
         }
 
@@ -79,6 +84,7 @@ def read_result(path: Path) -> Result:
             document["suite"],
             document["method"],
             document["machine"],
+            document["ceilings"],
             document["rows"],
             document["finished"],
             document["created"],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import Case, data_of
 from gpu_mlp.benchmark.contestants import Contestant, UnableError, Work
+from gpu_mlp.benchmark.limits import Ceilings, floor_of, measure_ceilings
 from gpu_mlp.benchmark.machine import available_bytes, describe_machine
 from gpu_mlp.benchmark.results import Result
 from gpu_mlp.benchmark.timing import Method, Seconds, ratio_of, timed
@@ -43,13 +44,26 @@ def run_benchmark(
     with _threads(threads, present):
         result.machine = describe_machine(threads)
         try:
+            ceilings = measure_ceilings(_measurable(cases))
+            result.ceilings = ceilings.document()
             for case in cases:
-                result.rows.append(_row(case, present, dict(absent), method))
+                row = _row(case, present, dict(absent), method)
+                result.rows.append(row | {"floor": _floor(case, ceilings)})
                 report(result.rows[-1])
         except KeyboardInterrupt:
             return result
     result.finished = True
     return result
+
+
+def _measurable(cases: Sequence[Case]) -> tuple[str, ...]:
+    """The precisions in which NumPy multiplies."""
+    return tuple(name for name in ("float32", "float64") if any(case.precision == name for case in cases))
+
+
+def _floor(case: Case, ceilings: Ceilings) -> dict[str, Any] | None:
+    floor = floor_of(case, ceilings)
+    return None if floor is None else {**asdict(floor), "seconds": floor.seconds, "binds": floor.binds}
 
 
 @contextmanager

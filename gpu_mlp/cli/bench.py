@@ -26,6 +26,8 @@ __all__ = ["bench_app"]
 
 METHODS = {"quick": Method(9, 0.08), "full": Method(15, 0.3)}
 INTERRUPTED = 130
+HEADER = ["layers", "batch", "task", "precision", "who", "time", "noise"]
+HEADER += ["of the limit", "ratio", "95 % interval", "gpu_mlp is"]
 
 
 def bench(
@@ -157,19 +159,7 @@ def _print_result(result: Result) -> None:
     )
     print()
     rows = [line for row in result.rows for line in _lines(row)]
-    header = [
-        "layers",
-        "batch",
-        "task",
-        "precision",
-        "who",
-        "time",
-        "noise",
-        "ratio",
-        "95 % interval",
-        "gpu_mlp is",
-    ]
-    print_table(header, rows)
+    print_table(HEADER, rows)
     skipped = {
         f"{row['key']}, {who}: {reason}" for row in result.rows for who, reason in row["skipped"].items()
     }
@@ -187,8 +177,14 @@ def _lines(row: dict[str, Any]) -> list[list[str]]:
     for who, measured in row["contestants"].items():
         ratio = row["ratios"].get(who)
         compared = ["", "", ""] if ratio is None else _compared(ratio)
-        lines.append([*case, who, _time(measured["median"]), f"{measured['noise']:.0%}", *compared])
+        share = _share(row["floor"], measured["median"]) if " " not in who else ""  # a GPU has other limits
+        lines.append([*case, who, _time(measured["median"]), f"{measured['noise']:.0%}", share, *compared])
     return lines
+
+
+def _share(floor: dict[str, Any] | None, seconds: float) -> str:
+    """How near to what the processor could do, and by which limit."""
+    return "" if floor is None else f"{floor['seconds'] / seconds:.0%} {floor['binds']}"
 
 
 def _compared(ratio: dict[str, Any]) -> list[str]:

@@ -25,4 +25,4 @@ def drawn_result(seed: int, *, slower: float = 1.0, noise: float = 0.04, drift: 
             contestants[who] = {"seconds": times.tolist(), "median": float(np.median(times))}
         rows.append({"key": f"{name}/float32/step", "contestants": contestants, "ratios": {}, "skipped": {}})
     machine = {"processor": "a", "threads": 2, "versions": {"numpy": "2.0"}}
-    return Result("quick", {"rounds": ROUNDS, "seconds": 0.08}, machine, rows, finished=True)
+    return Result("quick", {"rounds": ROUNDS, "seconds": 0.08}, machine, {}, rows, finished=True)
