@@ -11,7 +11,7 @@ import numpy as np
 
 from gpu_mlp.benchmark.cases import Case
 
-__all__ = ["Ceilings", "Floor", "floor_of", "measure_ceilings"]
+__all__ = ["Ceilings", "Floor", "bytes_moved", "floor_of", "measure_ceilings"]
 
 # Products of square matrices, from what stays in a core's cache to what shows the processor's peak.
 PRODUCT_SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -107,13 +107,13 @@ def floor_of(case: Case, ceilings: Ceilings) -> Floor | None:
     # no lower one.
     size = (case.multiplications / (3 * (len(case.problem.layer_sizes) - 1))) ** (1 / 3)
     rate = max(value for n, value in rates.items() if n <= max(2 * size, min(rates)))
-    moved = _bytes_moved(case)
+    moved = bytes_moved(case)
     fitting = [value for count, value in ceilings.copies.items() if count >= moved]
     bandwidth = max(fitting, default=ceilings.copies[max(ceilings.copies)])
     return Floor(2.0 * case.multiplications / rate, moved / bandwidth, _calls(case) * ceilings.call_seconds)
 
 
-def _bytes_moved(case: Case) -> int:
+def bytes_moved(case: Case) -> int:
     """Parameters read once; in a step also the gradients, and the parameters and both moments read and written; and of
     every layer its activations written, and in a step their gradients too.
     """

@@ -31,7 +31,6 @@ from typing import Any
 
 from gpu_mlp.data.messages import first_line, shown_path
 from gpu_mlp.errors import DataError
-from gpu_mlp.files.atomic_file import write_atomically
 
 __all__ = ["SCHEMA", "Result", "read_result"]
 
@@ -64,10 +63,6 @@ class Result:
             "ceilings": self.ceilings,
             "rows": self.rows,
         }
-
-    def write(self, path: Path) -> None:
-        """Raises OSError."""
-        write_atomically(path, (json.dumps(self.document(), indent=1) + "\n").encode())
 
 
 def read_result(path: Path) -> Result:

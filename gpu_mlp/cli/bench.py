@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.benchmark.cases import cases_of
 from gpu_mlp.benchmark.comparison import compare_results, noted_differences
 from gpu_mlp.benchmark.contestants import contestants_of
+from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import Result, read_result
 from gpu_mlp.benchmark.run import run_benchmark
 from gpu_mlp.benchmark.timing import Method
@@ -20,6 +22,7 @@ from gpu_mlp.cli.output import check_new_file
 from gpu_mlp.config import check_range
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
+from gpu_mlp.files.atomic_file import write_atomically
 from gpu_mlp.learning.steps.blas_threads import blas_threads
 
 __all__ = ["bench_app"]
@@ -39,6 +42,7 @@ def bench(
     threads: int | None = None,
     rounds: int | None = None,
     out: Path | None = None,
+    html: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -55,7 +59,8 @@ def bench(
         threads: of the processor, for everybody; what BLAS has when unset.
         rounds: of everybody in turn; the suite's own when unset.
         out: .json file to write.
-        overwrite: replace the file at --out.
+        html: .html file to write, a report with charts.
+        overwrite: replace the files at --out and --html.
         as_json: print the result as one JSON object instead of a table.
     """
     cases = cases_of(suite, _names(problems))
@@ -68,6 +73,8 @@ def bench(
         check_range("rounds", rounds, low=3, whole=True)
     if out is not None:
         check_new_file("--out", out, (".json",), overwrite=overwrite)
+    if html is not None:
+        check_new_file("--html", html, (".html",), overwrite=overwrite)
     method = METHODS[suite] if rounds is None else Method(rounds, METHODS[suite].seconds)
     with error_console().status("measuring") as status:
         result = run_benchmark(
@@ -83,7 +90,9 @@ def bench(
     else:
         _print_result(result)
     if out is not None:
-        _write(result, out)
+        _write(out, json.dumps(result.document(), indent=1) + "\n")
+    if html is not None:
+        _write(html, page_of(result))
     return 0 if result.finished else INTERRUPTED
 
 
@@ -137,14 +146,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _write(result: Result, out: Path) -> None:
+def _write(path: Path, content: str) -> None:
     try:
-        result.write(out)
+        write_atomically(path, content.encode())
     except OSError as error:
         raise ConfigError(
-            f"{shown_path(out)} cannot be written ({error.strerror}); choose another --out"
+            f"{shown_path(path)} cannot be written ({error.strerror}); choose another place"
         ) from None
-    print(f"result written to {shown_path(out)}", file=sys.stderr)
+    print(f"written to {shown_path(path)}", file=sys.stderr)
 
 
 def _print_result(result: Result) -> None:

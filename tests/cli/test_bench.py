@@ -27,7 +27,7 @@ def test_a_table_is_printed_and_a_file_is_written() -> None:
     outcome = done(*TINY, "--out", "r.json")
     assert "2-4-7-3-2" in outcome.out
     assert "gpu_mlp" in outcome.out
-    assert outcome.err == "result written to r.json\n"
+    assert outcome.err == "written to r.json\n"
     document = json.loads(Path("r.json").read_text())
     assert (document["schema"], document["finished"], document["suite"]) == (1, True, "quick")
     (row,) = document["rows"]
@@ -88,8 +88,8 @@ def test_an_interrupted_run_keeps_what_was_measured(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("slower", "code"), [(1.0, 0), (1.2, 1), (0.7, 0)])
 def test_compare_ends_with_1_where_gpu_mlp_became_slower(slower: float, code: int) -> None:
-    drawn_result(0).write(Path("old.json"))
-    drawn_result(1, slower=slower).write(Path("new.json"))
+    Path("old.json").write_text(json.dumps(drawn_result(0).document()))
+    Path("new.json").write_text(json.dumps(drawn_result(1, slower=slower).document()))
     outcome = run("bench", "compare", "old.json", "new.json")
     assert (outcome.code, outcome.err) == (code, "")
     assert ("slower" in outcome.out) == (code == 1)
@@ -100,11 +100,11 @@ def test_compare_ends_with_1_where_gpu_mlp_became_slower(slower: float, code: in
 
 def test_compare_refuses_what_cannot_be_compared() -> None:
     old = drawn_result(0)
-    old.write(Path("old.json"))
+    Path("old.json").write_text(json.dumps(old.document()))
     other = drawn_result(1)
     for row in other.rows:
         row["key"] += "x"
-    other.write(Path("other.json"))
+    Path("other.json").write_text(json.dumps(other.document()))
     Path("bad.json").write_text("{}")
     for arguments, says in (
         (("old.json", "other.json"), "have no case in common"),
@@ -117,8 +117,8 @@ def test_compare_refuses_what_cannot_be_compared() -> None:
 
 
 def test_another_machine_is_noted() -> None:
-    drawn_result(0).write(Path("old.json"))
+    Path("old.json").write_text(json.dumps(drawn_result(0).document()))
     other = drawn_result(1)
     other.machine["threads"] = 8
-    other.write(Path("new.json"))
+    Path("new.json").write_text(json.dumps(other.document()))
     assert run("bench", "compare", "old.json", "new.json").err == "note: threads was 2, and is 8\n"
