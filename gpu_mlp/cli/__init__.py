@@ -129,7 +129,7 @@ def _app() -> App:
     training = App(name="train", config=(fill_settings, check_whole_numbers))
     training.default(train)
     app.command(training)
-    app.command(bench_app())
     for command in (predict, evaluate, export, gradcheck, info):
         app.command(command)
+    app.command(bench_app())
     return app
