@@ -34,7 +34,7 @@ def read_csv(path: Location, as_text: Collection[str], encoding: str | None = No
     dialect = _dialect(path, encoding)
     try:
         data = csv.read_csv(_opened(path), **_options(dialect, _texts(dialect, as_text), BLOCK_BYTES))
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, UnicodeError):
         _explain(path, dialect)
         raise
     if any(pa.types.is_binary(type_) for type_ in data.schema.types):
@@ -78,7 +78,7 @@ class CsvBatches:
                         done = read
                         yield _with_plain_names(last)
                 break
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, UnicodeError) as error:
                 if not self._can_go_on(str(error)):
                     _explain(self._path, self._dialect)
                     raise

@@ -215,6 +215,17 @@ def test_a_byte_in_no_encoding_is_placed_far_into_the_file(tmp_path: Path) -> No
     assert sum(batch.rows for batch in open_source(path, encoding="cp1252").batches()) == 500_011
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16-le", "cp1252"])
+def test_a_byte_in_none_of_another_encoding_is_placed_too(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    bad = {"ascii": b"\xe9", "utf-16-le": b"\x00\xd8", "cp1252": b"\x81"}[encoding]
+    parts = [text.encode(encoding) for text in ("a,b\n", "x,1\n" * 500_000, ",2\n", "x,1\n" * 10)]
+    path.write_bytes(parts[0] + parts[1] + bad + parts[2] + parts[3])
+    for read in (read_table, lambda *a, **k: list(open_source(*a, **k).batches())):
+        with refused(f"t.csv, line 500002, is not {encoding.upper()} text", "name its encoding"):
+            read(path, encoding=encoding)
+
+
 def test_columns_that_change_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n")
