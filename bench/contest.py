@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpu_mlp.benchmark import timing
+
 __all__ = ["COMPARED_STEPS", "LOSS_TOLERANCE", "first_difference", "interval"]
 
 COMPARED_STEPS = 20
 LOSS_TOLERANCE = 1e-4
-BOOTSTRAP_SAMPLES = 2000
 
 
 def first_difference(
@@ -27,7 +28,4 @@ def first_difference(
 
 def interval(ratios: Any) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(ratios, (BOOTSTRAP_SAMPLES, len(ratios))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
+    return timing.interval(timing.resampled_medians(ratios, np.random.default_rng(0)))

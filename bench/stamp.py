@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from gpu_mlp.benchmark.machine import installed_versions, processor_name
 
 __all__ = ["stamp"]
 
@@ -34,32 +36,12 @@ def stamp() -> dict[str, Any]:
     """Date, processor, operating system, versions, BLAS libraries and the commit, marked where files differ from it."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
+        "processor": f"{os.cpu_count()} x {processor_name()}",
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "blas": _blas(),
         "commit": _commit(),
     }
-
-
-def _processor() -> str:
-    """The model's name as Linux gives it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _blas() -> list[str]:

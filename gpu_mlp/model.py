@@ -158,19 +158,18 @@ class Model:
             raise ShapeError(
                 f"there are {len(expected)} targets for {len(outputs)} rows; give one target a row"
             )
+        return self._metrics(expected, outputs)
+
+    def measure(self, features: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """`evaluate` of rows that are prepared: features (N, D_0) and targets as `Target.encode` gives them."""
+        return self._metrics(self._decoded(targets), self._network_outputs(features, features))
+
+    def _metrics(self, expected: NDArray[Any], outputs: NDArray[Any]) -> dict[str, float]:
         if self.task == "regression":
             return regression_metrics(expected, self._decide(outputs))
         if self._multi_label:
             raise ConfigError("metrics of several labels a row are not defined; compare predict with them")
         return classification_metrics(expected, self._probabilities(outputs))
-
-    def measure(self, features: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """`evaluate` of rows that are prepared: features (N, D_0) and targets as `Target.encode` gives them."""
-        outputs = self._network_outputs(features, features)
-        if self.task == "classification":
-            return classification_metrics(targets, self._probabilities(outputs))
-        expected = targets if self.target is None else self.target.decode_values(targets)
-        return regression_metrics(expected, self._decide(outputs))
 
     def outputs(self, source: Any) -> NDArray[Any]:
         """The network's outputs f_K (N, O) on the host. Raises DataError where one of them is not finite."""
@@ -234,8 +233,13 @@ class Model:
             raise DataError("this model has no target column; give the labels or values as y")
         if not isinstance(table, Table):
             raise DataError("an array has no target column; give the labels or values as y")
-        encoded = self.target.encode(table)
-        return encoded if self.task == "classification" else self.target.decode_values(encoded)
+        return self._decoded(self.target.encode(table))
+
+    def _decoded(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """What metrics compare with: class indices as they are, values in the target's own units."""
+        if self.target is None or self.task == "classification":
+            return targets
+        return self.target.decode_values(targets)
 
     def _given(self, y: Any) -> NDArray[Any]:
         """The same of targets that were given apart."""

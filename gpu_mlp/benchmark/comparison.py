@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.benchmark.results import Result
-from gpu_mlp.benchmark.timing import BOOTSTRAP_SAMPLES
+from gpu_mlp.benchmark.timing import interval, resampled_medians
 
 __all__ = ["Change", "compare_results", "noted_differences"]
 
@@ -54,12 +54,8 @@ def compare_results(old: Result, new: Result) -> list[Change]:
 
 def _change(key: str, name: str, old: list[float], new: list[float]) -> Change:
     rng = np.random.default_rng(0)
-    medians = [
-        np.median(rng.choice(np.array(seconds), (BOOTSTRAP_SAMPLES, len(seconds))), axis=1)
-        for seconds in (old, new)
-    ]
-    low, high = np.quantile(medians[1] / medians[0], [0.025, 0.975])
-    return Change(key, name, float(np.median(new) / np.median(old)), float(low), float(high))
+    before, after = (resampled_medians(np.array(seconds), rng) for seconds in (old, new))
+    return Change(key, name, float(np.median(new) / np.median(old)), *interval(after / before))
 
 
 def noted_differences(old: Result, new: Result) -> list[str]:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_bytes", "describe_machine"]
+__all__ = ["available_bytes", "describe_machine", "installed_versions", "processor_name"]
 
-PACKAGES = ("gpu_mlp", "numpy", "scipy", "numba", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python")
-PEER_PACKAGES = ("torch", "jax", "jaxlib", "scikit-learn")
+PACKAGES = (
+    *("gpu_mlp", "numpy", "scipy", "numba", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python"),
+    *("torch", "jax", "jaxlib", "scikit-learn"),
+)
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Plain data: processor, memory, system, threads, BLAS libraries, versions; no name of the machine or its user."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": threads,
         "memory_bytes": _memory("MemTotal"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: found for name in (*PACKAGES, *PEER_PACKAGES) if (found := _version(name))},
+        "versions": installed_versions(PACKAGES),
         "blas": _blas(),
     }
 
@@ -41,7 +45,8 @@ def _memory(name: str) -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """The model's name as Linux gives it, else what Python knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -52,11 +57,13 @@ def _processor() -> str:
     )
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _blas() -> list[str]:

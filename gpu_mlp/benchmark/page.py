@@ -10,8 +10,11 @@ from gpu_mlp.benchmark.cases import PROBLEMS, Case
 from gpu_mlp.benchmark.charts import Line, Point, bars, lines
 from gpu_mlp.benchmark.limits import bytes_moved
 from gpu_mlp.benchmark.results import Result
+from gpu_mlp.benchmark.wording import compared, share_of_limit, sizes_of, time_of
 
 __all__ = ["page_of"]
+
+MICRO = "\N{MICRO SIGN}s"
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --paper: #ffffff; --line: #d9dee5;
@@ -61,16 +64,7 @@ def _chart(drawing: str) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return (
-        f"{'-'.join(map(str, row['layer_sizes']))}, batch {row['batch']}, {row['precision']}, {row['task']}"
-    )
-
-
-def _seconds(value: float) -> str:
-    for factor, unit in ((1.0, "s"), (1e-3, "ms")):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value * 1e6:.3g} \N{MICRO SIGN}s"
+    return f"{sizes_of(row)}, batch {row['batch']}, {row['precision']}, {row['task']}"
 
 
 def _times(result: Result) -> str:
@@ -88,7 +82,7 @@ def _times(result: Result) -> str:
 
 
 def _beside(row: dict[str, Any], who: str) -> str:
-    found = _seconds(row["contestants"][who]["median"])
+    found = time_of(row["contestants"][who]["median"], MICRO)
     ratio = row["ratios"].get(who)
     return found if ratio is None else f"{found}, {ratio['ratio']:.2f} x"
 
@@ -98,7 +92,7 @@ def _over_batches(result: Result) -> str:
     charts = []
 
     def kind(row: dict[str, Any]) -> tuple[str, str, str]:
-        return "-".join(map(str, row["layer_sizes"])), row["precision"], row["task"]
+        return sizes_of(row), row["precision"], row["task"]
 
     for (sizes, precision, task), rows in groupby(sorted(result.rows, key=kind), kind):
         ordered = sorted(rows, key=lambda row: row["batch"])
@@ -191,25 +185,12 @@ def _cells(cells: list[str]) -> str:
 
 
 def _lines(row: dict[str, Any]) -> list[list[str]]:
-    found, floor = [], row.get("floor")
+    found = []
     for who, each in row["contestants"].items():
-        ratio = row["ratios"].get(who)
-        limit = (
-            ""
-            if floor is None or " " in who
-            else f"{floor['seconds'] / each['median']:.0%} ({floor['binds']})"
-        )
-        compared = ["", "", ""]
-        if ratio is not None:
-            compared = [
-                f"{ratio['ratio']:.2f}",
-                f"{ratio['low']:.2f} to {ratio['high']:.2f}",
-                ratio["verdict"],
-            ]
-        first = _seconds(each["first_seconds"])
-        found.append(
-            [_name(row), who, _seconds(each["median"]), f"{each['noise']:.0%}", first, limit, *compared]
-        )
+        share = share_of_limit(row, who)
+        limit = "" if share is None else f"{share[0]} ({share[1]})"
+        median, first = (time_of(each[name], MICRO) for name in ("median", "first_seconds"))
+        found.append([_name(row), who, median, f"{each['noise']:.0%}", first, limit, *compared(row, who)])
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.contestants.base import Work
 
-__all__ = ["Method", "Ratio", "ratio_of", "timed"]
+__all__ = ["Method", "Ratio", "interval", "ratio_of", "resampled_medians", "timed"]
 
 Seconds = NDArray[np.float64]
 
@@ -83,6 +83,16 @@ def _block(work: Work, count: int, clock: Callable[[], float]) -> float:
 def ratio_of(theirs: Seconds, ours: Seconds) -> Ratio:
     """Of the rounds, pair by pair."""
     ratios = theirs / ours
-    samples = np.random.default_rng(0).choice(ratios, (BOOTSTRAP_SAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(samples, axis=1), [0.025, 0.975])
-    return Ratio(float(np.median(ratios)), float(low), float(high))
+    return Ratio(float(np.median(ratios)), *interval(resampled_medians(ratios, np.random.default_rng(0))))
+
+
+def resampled_medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Of as many values drawn from them with replacement, often: the bootstrap."""
+    medians: NDArray[np.float64] = np.median(rng.choice(values, (BOOTSTRAP_SAMPLES, len(values))), axis=1)
+    return medians
+
+
+def interval(samples: NDArray[np.float64]) -> tuple[float, float]:
+    """What holds 95 % of them, as many outside on either side."""
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return float(low), float(high)

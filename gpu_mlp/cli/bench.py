@@ -17,8 +17,9 @@ from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import Result, read_result
 from gpu_mlp.benchmark.run import run_benchmark
 from gpu_mlp.benchmark.timing import Method
+from gpu_mlp.benchmark.wording import compared, share_of_limit, sizes_of, time_of
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_table
-from gpu_mlp.cli.output import check_new_file
+from gpu_mlp.cli.output import check_new_file, refused_to_write
 from gpu_mlp.config import check_range
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
@@ -90,9 +91,9 @@ def bench(
     else:
         _print_result(result)
     if out is not None:
-        _write(out, json.dumps(result.document(), indent=1) + "\n")
+        _write("--out", out, json.dumps(result.document(), indent=1) + "\n")
     if html is not None:
-        _write(html, page_of(result))
+        _write("--html", html, page_of(result))
     return 0 if result.finished else INTERRUPTED
 
 
@@ -146,13 +147,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _write(path: Path, content: str) -> None:
-    try:
+def _write(flag: str, path: Path, content: str) -> None:
+    with refused_to_write(flag, path):
         write_atomically(path, content.encode())
-    except OSError as error:
-        raise ConfigError(
-            f"{shown_path(path)} cannot be written ({error.strerror}); choose another place"
-        ) from None
     print(f"written to {shown_path(path)}", file=sys.stderr)
 
 
@@ -181,27 +178,15 @@ def _print_result(result: Result) -> None:
 
 def _lines(row: dict[str, Any]) -> list[list[str]]:
     """A case: a line for everybody."""
-    case = ["-".join(map(str, row["layer_sizes"])), str(row["batch"]), row["task"], row["precision"]]
-    lines = []
-    for who, measured in row["contestants"].items():
-        ratio = row["ratios"].get(who)
-        compared = ["", "", ""] if ratio is None else _compared(ratio)
-        share = _share(row["floor"], measured["median"]) if " " not in who else ""  # a GPU has other limits
-        lines.append([*case, who, _time(measured["median"]), f"{measured['noise']:.0%}", share, *compared])
-    return lines
-
-
-def _share(floor: dict[str, Any] | None, seconds: float) -> str:
-    """How near to what the processor could do, and by which limit."""
-    return "" if floor is None else f"{floor['seconds'] / seconds:.0%} {floor['binds']}"
-
-
-def _compared(ratio: dict[str, Any]) -> list[str]:
-    return [f"{ratio['ratio']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}", ratio["verdict"]]
-
-
-def _time(seconds: float) -> str:
-    for factor, unit in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    case = [sizes_of(row), str(row["batch"]), row["task"], row["precision"]]
+    return [
+        [
+            *case,
+            who,
+            time_of(measured["median"]),
+            f"{measured['noise']:.0%}",
+            " ".join(share_of_limit(row, who) or ()),
+            *compared(row, who),
+        ]
+        for who, measured in row["contestants"].items()
+    ]

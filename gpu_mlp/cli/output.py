@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gpu_mlp.data.messages import quoted, shown_path
 from gpu_mlp.errors import ConfigError
 
-__all__ = ["check_new_file"]
+__all__ = ["check_new_file", "refused_to_write"]
 
 
 def check_new_file(what: str, out: Path, suffixes: Sequence[str], *, overwrite: bool) -> None:
@@ -26,3 +27,14 @@ def check_new_file(what: str, out: Path, suffixes: Sequence[str], *, overwrite: 
         raise ConfigError(
             f"{what} {shown} is in a folder that does not exist; make it, or choose another name"
         )
+
+
+@contextmanager
+def refused_to_write(what: str, out: Path) -> Iterator[None]:
+    """An OSError within, in writing the file, is a ConfigError; `what` is the argument's name."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{shown_path(out)} cannot be written ({error.strerror}); choose another {what}"
+        ) from None

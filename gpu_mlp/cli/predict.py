@@ -10,9 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gpu_mlp.cli.loading import load_model
-from gpu_mlp.cli.output import check_new_file
+from gpu_mlp.cli.output import check_new_file, refused_to_write
 from gpu_mlp.data.messages import shown_path
-from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.prediction_file import PREDICTION_SUFFIXES, text_of, write_csv, write_predictions
 from gpu_mlp.model import Model
 
@@ -46,12 +45,8 @@ def predict(
     if out is None:
         write_csv(sys.stdout, batches)
         return 0
-    try:
+    with refused_to_write("--out", out):
         rows = write_predictions(out, batches)
-    except OSError as error:
-        raise ConfigError(
-            f"{shown_path(out)} cannot be written ({error.strerror}); choose another --out"
-        ) from None
     print(f"{rows} predictions written to {shown_path(out)}", file=sys.stderr)
     return 0
 

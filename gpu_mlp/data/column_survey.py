@@ -60,10 +60,9 @@ class ColumnKind:
             self.value = kind
         elif {self.value, kind} <= set(NUMBERS):
             self.value = "numeric"
-        elif kind == "text":
-            self._refuse_misread(batch)
-            raise KindChangedError(self.name)
         else:
+            if kind == "text":
+                self._refuse_misread(batch)
             raise KindChangedError(self.name)
         self._present += present
 

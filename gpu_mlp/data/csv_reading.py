@@ -156,9 +156,8 @@ def _texts(dialect: csv_text.Dialect, as_text: Collection[str]) -> dict[str, Any
 def _options(dialect: csv_text.Dialect, types: dict[str, Any], block: int) -> dict[str, Any]:
     from pyarrow import csv
 
-    encoding = (
-        "utf8" if dialect.encoding == csv_text.UTF_8 else dialect.encoding
-    )  # Arrow decodes the first itself
+    # Arrow decodes the first itself, anything else through Python.
+    encoding = "utf8" if dialect.encoding == csv_text.UTF_8 else dialect.encoding
     return {
         "read_options": csv.ReadOptions(block_size=block, encoding=encoding),
         "parse_options": csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),

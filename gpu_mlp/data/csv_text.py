@@ -17,15 +17,18 @@ from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import DataError
 
 __all__ = [
-    "COMPRESSIONS",
+    "DECIMAL_POINT",
+    "UTF_8",
     "Dialect",
     "RaggedRow",
     "count_lines",
+    "encoding_of",
     "find_ragged_row",
     "find_undecodable_line",
     "is_csv",
     "known_encoding",
     "line_of_row",
+    "open_bytes",
     "sniff",
 ]
 
@@ -210,9 +213,9 @@ def find_ragged_row(path: Location, dialect: Dialect) -> RaggedRow | None:
     return None
 
 
-def find_undecodable_line(path: Location, encoding: str | None = None) -> int | None:
+def find_undecodable_line(path: Location, encoding: str) -> int | None:
     """The first line that is not in the encoding, or None where every line is."""
-    decoder = codecs.getincrementaldecoder(encoding_of(path) if encoding is None else encoding)()
+    decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     with open_bytes(path) as file:
         while True:

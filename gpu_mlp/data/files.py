@@ -22,7 +22,9 @@ __all__ = [
     "check_same_columns",
     "files_in",
     "interchanged_table",
+    "is_arrow_stream",
     "kind_of",
+    "looked_at",
     "read_file",
     "read_folder",
     "refused",
@@ -128,23 +130,25 @@ def _read_parquet(path: Location) -> Any:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(opened_by_arrow(path), **DESCRIPTION_LIMITS) as file:
-        return _whole(file.read())
+        return looked_at(file.read())
 
 
 def _read_feather(path: Location) -> Any:
     """Arrow's file format, or its stream."""
     import pyarrow as pa
 
+    open_reader = pa.ipc.open_stream if is_arrow_stream(path) else pa.ipc.open_file
+    with opened_by_arrow(path) as file, open_reader(file) as reader:
+        return looked_at(reader.read_all())
+
+
+def is_arrow_stream(path: Location) -> bool:
+    """Whether a file of Arrow's is a stream, and not one whose batches are found by its end."""
     with path.open("rb") as file:
-        beginning = file.read(6)
-    if beginning == b"ARROW1":
-        with opened_by_arrow(path) as file, pa.ipc.open_file(file) as reader:
-            return _whole(reader.read_all())
-    with opened_by_arrow(path) as file, pa.ipc.open_stream(file) as reader:
-        return _whole(reader.read_all())
+        return file.read(6) != b"ARROW1"
 
 
-def _whole(table: Any) -> Any:
+def looked_at(table: Any) -> Any:
     """The table, once every value and every name was looked at. Raises ArrowInvalid or UnicodeDecodeError."""
     table.validate(full=True)
     str(table.column_names)

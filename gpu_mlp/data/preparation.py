@@ -17,9 +17,9 @@ from gpu_mlp.data.table import Table
 from gpu_mlp.data.values import FLOAT32_MAX, fail_at
 from gpu_mlp.errors import DataError
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "check_some_features"]
 
-# Of some columns, which stay in the processor's cache while they are standardised.
+# Of some columns, which are standardised at once: as many as a batch of a source has.
 VALUES_AT_ONCE = 1 << 20
 
 
@@ -56,8 +56,7 @@ class Preparation:
         beyond float32, has more than 1000 categories, or is text for a few values among numbers (in any row of
         the table), and where there are no columns.
         """
-        if not feature_names:
-            raise DataError(f"{table.shown_origin} has no feature columns left; ignore fewer of its columns")
+        check_some_features(table.shown_origin, feature_names)
         training = table if rows is None else table.select(rows)
         for name in feature_names:
             _check_no_misread_numbers(table, name)
@@ -125,6 +124,12 @@ class Preparation:
                 f"the description of the features is damaged ({type(error).__name__}: {error}); "
                 "train the model again"
             ) from None
+
+
+def check_some_features(shown: str, names: Sequence[str]) -> None:
+    """Raise DataError where there are no feature columns."""
+    if not names:
+        raise DataError(f"{shown} has no feature columns left; ignore fewer of its columns")
 
 
 def _runs(features: list[tuple[Feature, str]]) -> list[list[tuple[Feature, str]]]:

@@ -14,8 +14,8 @@ from gpu_mlp.data.conversion import UnsupportedTypeError, from_array, from_arrow
 from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.files import arrow_table, interchanged_table, read_file, read_folder
 from gpu_mlp.data.locations import Location, located
-from gpu_mlp.data.messages import column_hint, first_line, listed, quoted, shown_path
-from gpu_mlp.data.table import Column, Table, check_names
+from gpu_mlp.data.messages import first_line, quoted, shown_path
+from gpu_mlp.data.table import Column, Table, kept_names, refuse_no_rows
 from gpu_mlp.errors import DataError
 
 __all__ = ["build_table", "read_table"]
@@ -114,14 +114,11 @@ def build_table(
 ) -> Table:
     """A Table of columns in any of the forms `read_table` takes; first_row: of some rows of the file, the first."""
     shown = shown_path(origin)
-    check_names(shown, names)
-    for name in ignore:
-        if name not in names and not absent_ok:
-            raise DataError(f"{shown} has no column {quoted(name)} to ignore{column_hint(name, names)}")
+    kept = kept_names(shown, names, ignore, absent_ok)
     columns: dict[str, Column] = {}
     kinds: dict[str, str] = {}
     for name, values in zip(names, series, strict=True):
-        if name in ignore:
+        if name not in kept:
             continue
         try:
             columns[name], kinds[name] = _convert(values)
@@ -137,15 +134,11 @@ def build_table(
             f"{shown}, column {quoted(short)} has {lengths[short]} values and column {quoted(long)} "
             f"{lengths[long]}; give columns of equal length"
         )
-    rows = None if first_row is None else first_row + np.arange(next(iter(lengths.values()), 0))
-    table = Table(columns, origin, path, kinds, rows)
-    if not columns:
-        raise DataError(
-            f"{shown} has no columns left to read; ignore fewer of them or give a table with columns"
-        )
-    if table.rows == 0:
-        raise DataError(f"{shown} has columns ({listed(names)}) but no rows; add at least one row of values")
-    return table
+    count = lengths[kept[0]]
+    if count == 0:
+        refuse_no_rows(shown, names)
+    rows = None if first_row is None else first_row + np.arange(count)
+    return Table(columns, origin, path, kinds, rows)
 
 
 def _convert(values: Any) -> tuple[Column, str]:

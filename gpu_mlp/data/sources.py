@@ -11,9 +11,9 @@ from gpu_mlp.data.csv_text import known_encoding
 from gpu_mlp.data.file_batches import FileBatches, open_batches, rows_at_once
 from gpu_mlp.data.files import check_same_columns, files_in
 from gpu_mlp.data.locations import Location, located
-from gpu_mlp.data.messages import column_hint, listed, quoted, shown_path
+from gpu_mlp.data.messages import shown_path
 from gpu_mlp.data.reading import build_table, read_table
-from gpu_mlp.data.table import Table, check_names
+from gpu_mlp.data.table import Table, kept_names, refuse_no_rows
 from gpu_mlp.data.values import texts_of
 from gpu_mlp.errors import DataError
 
@@ -89,18 +89,7 @@ class _Files:
 
     def __post_init__(self) -> None:
         first = self._open(self.paths[0])
-        shown = shown_path(self.origin)
-        check_names(shown, first.names)
-        for name in self.ignore:
-            if name not in first.names and not self.absent_ok:
-                raise DataError(
-                    f"{shown} has no column {quoted(name)} to ignore{column_hint(name, first.names)}"
-                )
-        self.names = tuple(name for name in first.names if name not in self.ignore)
-        if not self.names:
-            raise DataError(
-                f"{shown} has no columns left to read; ignore fewer of them or give a table with columns"
-            )
+        self.names = kept_names(shown_path(self.origin), first.names, self.ignore, self.absent_ok)
 
     @property
     def rows_at_most(self) -> int:
@@ -122,10 +111,7 @@ class _Files:
                     yield table
             rows += first_row
         if not rows:
-            raise DataError(
-                f"{shown_path(self.origin)} has columns ({listed(self.names)}) but no rows; add at least one row of "
-                "values"
-            )
+            refuse_no_rows(shown_path(self.origin), self.names)
 
     def with_text(self, names: Collection[str]) -> _Files:
         as_text = self.as_text | frozenset(names)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from gpu_mlp.data.column_survey import FeatureSurvey, KindChangedError, MisreadError
 from gpu_mlp.data.drawn_split import SAMPLE, TEST, TRAIN, VALIDATION, DrawnSplit
-from gpu_mlp.data.messages import column_hint, quoted, shown_path
+from gpu_mlp.data.messages import quoted, shown_path
 from gpu_mlp.data.misread_numbers import complaint_of_misread
-from gpu_mlp.data.preparation import Preparation
+from gpu_mlp.data.preparation import Preparation, check_some_features
 from gpu_mlp.data.sources import TableSource
-from gpu_mlp.data.table import Table
+from gpu_mlp.data.table import Table, refuse_no_column
 from gpu_mlp.data.target_survey import TargetSurvey
 from gpu_mlp.data.targets import TaskChoice
 from gpu_mlp.data.values import fail_at, missing_mask
@@ -66,7 +66,7 @@ class Survey:
         source: with the columns read as text that turned out to be text.
         split: where the first row of each class trains.
         rows: of it.
-        counts: how many rows each part of the split has, those of the sample apart.
+        training_rows: of them.
         kept: the rows of all parts but TRAIN.
     """
 
@@ -75,7 +75,7 @@ class Survey:
     target: TargetSurvey
     features: dict[str, FeatureSurvey]
     rows: int = 0
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    training_rows: int = 0
     kept: dict[int, KeptRows] = field(
         default_factory=lambda: {part: KeptRows() for part in (VALIDATION, TEST, SAMPLE)}
     )
@@ -91,11 +91,6 @@ class Survey:
         kinds = {name: feature.kind.value for name, feature in self.features.items()}
         kinds[self.target.name] = self.target.kind.value
         return {name: kinds[name] or "numeric" for name in self.source.names}
-
-    @property
-    def training_rows(self) -> int:
-        """Those of the sample among them."""
-        return int(self.counts[TRAIN] + self.counts[SAMPLE])
 
     def table(self, part: int, split: DrawnSplit | None = None) -> Table | None:
         """The kept rows of a part, or those of them that are in it in a split with smaller parts."""
@@ -123,7 +118,7 @@ class Survey:
         parts = self.split.parts(numbers)
         training = (parts == TRAIN) | (parts == SAMPLE)
         self.rows += batch.rows
-        self.counts += np.bincount(parts, minlength=4)
+        self.training_rows += int(training.sum())
         self.target.add(batch, training)
         for feature in self.features.values():
             feature.add(batch, training)
@@ -145,16 +140,11 @@ def survey(
     task and counts are as in `TargetSurvey`. report hears of the rows read so far. Raises DataError for whatever
     `Preparation.fit` and `Target.fit` refuse, and where the source has no rows.
     """
-    names = source.names
-    if target not in names:
-        raise DataError(
-            f"{shown_path(source.origin)} has no column {quoted(target)}{column_hint(target, names)}"
-        )
-    features = [name for name in names if name != target]
-    if not features:
-        raise DataError(
-            f"{shown_path(source.origin)} has no feature columns left; ignore fewer of its columns"
-        )
+    shown = shown_path(source.origin)
+    if target not in source.names:
+        refuse_no_column(shown, target, source.names)
+    features = [name for name in source.names if name != target]
+    check_some_features(shown, features)
     text: set[str] = set()
     while True:
         found = Survey(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,15 @@ from gpu_mlp.data.locations import Location
 from gpu_mlp.data.messages import column_hint, listed, quoted, shown_path
 from gpu_mlp.errors import DataError
 
-__all__ = ["KINDS", "Column", "Table", "check_names"]
+__all__ = [
+    "KINDS",
+    "Column",
+    "Table",
+    "check_names",
+    "kept_names",
+    "refuse_no_column",
+    "refuse_no_rows",
+]
 
 Column = NDArray[Any]
 
@@ -100,12 +108,39 @@ class Table:
     def _require(self, names: Collection[str]) -> None:
         unknown = [name for name in names if name not in self.columns]
         if len(unknown) == 1:
-            hint = column_hint(unknown[0], self.columns)
-            raise DataError(f"{self.shown_origin} has no column {quoted(unknown[0])}{hint}")
+            refuse_no_column(self.shown_origin, unknown[0], self.columns)
         if unknown:
             raise DataError(
                 f"{self.shown_origin} has no columns {listed(unknown)}; it has {listed(self.columns)}"
             )
+
+
+def kept_names(shown: str, names: Sequence[str], ignore: Collection[str], absent_ok: bool) -> tuple[str, ...]:
+    """The names of a table's columns but for those that are ignored.
+
+    Raises DataError for what `check_names` refuses, where one to ignore is absent though it may not be, and where none
+    is left.
+    """
+    check_names(shown, names)
+    for name in ignore:
+        if name not in names and not absent_ok:
+            raise DataError(f"{shown} has no column {quoted(name)} to ignore{column_hint(name, names)}")
+    kept = tuple(name for name in names if name not in ignore)
+    if not kept:
+        raise DataError(
+            f"{shown} has no columns left to read; ignore fewer of them or give a table with columns"
+        )
+    return kept
+
+
+def refuse_no_rows(shown: str, names: Sequence[str]) -> NoReturn:
+    """Raise DataError for a table of these columns."""
+    raise DataError(f"{shown} has columns ({listed(names)}) but no rows; add at least one row of values")
+
+
+def refuse_no_column(shown: str, name: str, names: Collection[str]) -> NoReturn:
+    """Raise DataError, with the nearest name, for one that is not among a table's."""
+    raise DataError(f"{shown} has no column {quoted(name)}{column_hint(name, names)}")
 
 
 def check_names(shown: str, names: Sequence[str], where: str = "") -> None:

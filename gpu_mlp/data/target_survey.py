@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.data.column_survey import ColumnKind, Mask, MisreadError
-from gpu_mlp.data.messages import quoted
 from gpu_mlp.data.misread_numbers import plain_numbers
 from gpu_mlp.data.moments import Moments
 from gpu_mlp.data.table import Table
@@ -21,12 +20,14 @@ from gpu_mlp.data.targets import (
     check_rarity,
     choose_task,
     is_few,
+    refuse_many_classes,
     require_counts,
 )
 from gpu_mlp.data.values import check_range, missing_mask, numbers_of
-from gpu_mlp.errors import DataError
 
 __all__ = ["TargetSurvey"]
+
+MANY = f"more than {MOST_CLASSES}"
 
 
 class TargetSurvey:
@@ -47,9 +48,8 @@ class TargetSurvey:
         )
         self.kind = ColumnKind(name, advice)
         self.moments = Moments()
-        self.rows = self._training_rows = 0
+        self.rows = 0
         self._values: Counter[Any] = Counter()
-        self._training_values: set[Any] = set()
         self._many = False  # more different values than there can be classes
         self._whole = True
 
@@ -60,7 +60,6 @@ class TargetSurvey:
         if self._counts:
             require_counts(batch, self.name)
         self.rows += batch.rows
-        self._training_rows += int(training.sum())
         is_text = batch.kinds[self.name] == "text"
         if not (is_text and self.task == "regression"):  # whose numbers may be written as text
             self.kind.add(batch, missing_mask(values))
@@ -72,7 +71,6 @@ class TargetSurvey:
             self._whole = self._whole and bool(np.equal(numbers, np.round(numbers)).all())
         if self.task != "regression" and not self._many:
             self._values.update(values.tolist())
-            self._training_values.update(values[training].tolist())
             self._many = len(self._values) > MOST_CLASSES
 
     def new_values(self, batch: Table) -> list[int]:
@@ -99,30 +97,20 @@ class TargetSurvey:
         return choose_task(
             self.name,
             kind,
-            different=f"more than {MOST_CLASSES}" if self._many else str(count),
+            different=MANY if self._many else str(count),
             few=is_few(count, self.rows) and not self._many,
             rows=self.rows,
             whole=kind == "numeric" and self._whole,
         )
 
     def target(self, shown: str, task: str, *, standardise: bool) -> Target:
-        """What `Target.fit` would learn. Raises DataError where that is refused, and for classes that do not train."""
+        """What `Target.fit` would learn. Raises DataError where that is refused."""
         if task == "regression":
             mean, scale = self.moments.mean_and_scale if standardise else (0.0, 1.0)
             return Target(self.name, "regression", (), mean, scale)
         if self._many:
-            raise DataError(
-                f"{shown}, column {quoted(self.name)} holds more than {MOST_CLASSES} different labels, but at most "
-                f"{MOST_CLASSES} classes can be told apart; give another target or --task regression"
-            )
-        target = Target.fit(self._table(shown, self._values), self.name, task)
-        target.require_every_class(
-            target.encode(self._table(shown, self._training_values)), self.moments.count
-        )
-        return target
-
-    def _table(self, shown: str, values: Any) -> Table:
-        """Every different value once."""
+            refuse_many_classes(shown, self.name, MANY)
+        # Every different value once; the first row of each trains, so none is without a row to train on.
         kind = self.kind.value
-        column = np.array(sorted(values), dtype=object if kind == "text" else np.float64)
-        return Table({self.name: column}, shown, None, {self.name: kind})
+        values = np.array(sorted(self._values), dtype=object if kind == "text" else np.float64)
+        return Target.fit(Table({self.name: values}, shown, None, {self.name: kind}), self.name, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,7 @@ __all__ = [
     "check_rarity",
     "choose_task",
     "is_few",
+    "refuse_many_classes",
     "require_counts",
 ]
 
@@ -105,13 +106,12 @@ class Target:
         mean, scale = mean_and_scale(values) if standardise else (0.0, 1.0)
         return cls(name, "regression", (), mean, scale)
 
-    def require_every_class(self, labels: NDArray[np.int64], rows: int | None = None) -> None:
-        """Raise DataError where a class is not among the labels of the training rows, or of so many of them."""
-        rows = len(labels) if rows is None else rows
+    def require_every_class(self, labels: NDArray[np.int64]) -> None:
+        """Raise DataError where a class is not among the training rows' labels: they are fewer than the classes."""
         absent = np.setdiff1d(np.arange(len(self.classes)), labels)
         if len(absent):
             raise DataError(
-                f"column {quoted(self.name)} has {len(self.classes)} classes, but {rows} rows are left to train "
+                f"column {quoted(self.name)} has {len(self.classes)} classes, but {len(labels)} rows are left to train "
                 f"on, none of them of class {quoted(self.classes[absent[0]])}; "
                 "give more rows, or smaller --validation and --test"
             )
@@ -268,11 +268,16 @@ def _classes(table: Table, name: str) -> tuple[Label, ...]:
             "at least 2 are needed; give rows of another class or another target"
         )
     if len(classes) > MOST_CLASSES:
-        raise DataError(
-            f"{table.shown_origin}, column {quoted(name)} holds {len(classes)} different labels, but at most "
-            f"{MOST_CLASSES} classes can be told apart; give another target or --task regression"
-        )
+        refuse_many_classes(table.shown_origin, name, len(classes))
     return classes
+
+
+def refuse_many_classes(shown: str, name: str, count: object) -> NoReturn:
+    """Raise DataError for a column with so many different labels."""
+    raise DataError(
+        f"{shown}, column {quoted(name)} holds {count} different labels, but at most {MOST_CLASSES} classes can be "
+        "told apart; give another target or --task regression"
+    )
 
 
 def _spelled(label: Label) -> str:

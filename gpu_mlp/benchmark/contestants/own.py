@@ -12,7 +12,7 @@ from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
 from gpu_mlp.errors import ConfigError, DeviceError
 
-__all__ = ["Own"]
+__all__ = ["Own", "network_of"]
 
 
 class Own:
@@ -35,9 +35,7 @@ class Own:
 
     def set_up(self, case: Case, data: Data) -> Work:
         """A network with the data's weights, and a `TrainingStep`."""
-        dtype: Any = str(data.x.dtype)
-        network = gpu_mlp.Network(case.problem.layer_sizes, dtype=dtype, device=self.device)
-        network.set_parameters(data.weights, data.biases)
+        network = network_of(case, data, self.device)
         x = network.ops.to_device(data.x)
         if case.task == "inference":
             return _Inference(network, x)
@@ -53,6 +51,14 @@ class Own:
         except (ConfigError, DeviceError) as error:
             raise UnableError(str(error)) from None
         return _Training(step, x, network.ops.to_device(data.y))
+
+
+def network_of(case: Case, data: Data, device: str) -> gpu_mlp.Network:
+    """With the data's weights."""
+    dtype: Any = str(data.x.dtype)
+    network = gpu_mlp.Network(case.problem.layer_sizes, dtype=dtype, device=device)
+    network.set_parameters(data.weights, data.biases)
+    return network
 
 
 class _Training:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import gpu_mlp
 from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.benchmark.contestants.own import network_of
 
 __all__ = ["PyTorch"]
 
@@ -38,7 +40,7 @@ class PyTorch:
 
         if case.precision not in ("float32", "float64"):
             raise UnableError(f"the step in {case.precision} is not written for PyTorch on the CPU")
-        module = _module(data)
+        module = gpu_mlp.to_torch(network_of(case, data, "cpu"))
         x = torch.from_numpy(data.x)
         run: Callable[[], Any]
         if case.task == "inference":
@@ -50,19 +52,6 @@ class PyTorch:
         else:
             run = _step(module, x, torch.from_numpy(data.y), case, compiled=self._compiled)
         return _Work(run)
-
-
-def _module(data: Data) -> Any:
-    import torch
-
-    layers: list[Any] = []
-    for omega, beta in zip(data.weights, data.biases, strict=True):
-        linear = torch.nn.Linear(omega.shape[1], omega.shape[0], dtype=torch.from_numpy(omega).dtype)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(omega))
-            linear.bias.copy_(torch.from_numpy(beta))
-        layers += [torch.nn.ReLU(), linear] if layers else [linear]
-    return torch.nn.Sequential(*layers)
 
 
 def _step(module: Any, x: Any, y: Any, case: Case, *, compiled: bool) -> Callable[[], Any]:

@@ -1,0 +1,36 @@
+"""How the figures of a result's row read, in the terminal's table and in the page's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["compared", "share_of_limit", "sizes_of", "time_of"]
+
+
+def sizes_of(row: dict[str, Any]) -> str:
+    """The network: "784-512-512-10"."""
+    return "-".join(map(str, row["layer_sizes"]))
+
+
+def time_of(seconds: float, micro: str = "us") -> str:
+    """In three digits, and the unit that needs the fewest zeros."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} {micro}"
+
+
+def share_of_limit(row: dict[str, Any], who: str) -> tuple[str, str] | None:
+    """How near a contestant comes to what the processor could do, and which limit that is; None for a GPU's."""
+    floor = row.get("floor")
+    if floor is None or " " in who:
+        return None
+    return f"{floor['seconds'] / row['contestants'][who]['median']:.0%}", floor["binds"]
+
+
+def compared(row: dict[str, Any], who: str) -> list[str]:
+    """Ratio, interval and verdict of a contestant; nothing in them for whom the others are held against."""
+    ratio = row["ratios"].get(who)
+    if ratio is None:
+        return ["", "", ""]
+    return [f"{ratio['ratio']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}", ratio["verdict"]]
