@@ -35,14 +35,19 @@ def ops_or_skip(name: str) -> Ops:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=BACKENDS)
-def ops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ops:
-    """Every backend in turn; a network on the device of one that is not the default runs on it."""
-    chosen = ops_or_skip(request.param)
+def chosen_or_skip(name: str, monkeypatch: pytest.MonkeyPatch) -> Ops:
+    """The backend; a network on its device, where that is not the default, runs on it."""
+    chosen = ops_or_skip(name)
     if chosen.device != "cpu":
         monkeypatch.setattr(cuda_backend, "cuda_ops", lambda index: chosen)
         monkeypatch.setattr(cuda_backend, "make_current", lambda index: None)
     return chosen
+
+
+@pytest.fixture(params=BACKENDS)
+def ops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ops:
+    """Every backend in turn."""
+    return chosen_or_skip(request.param, monkeypatch)
 
 
 @pytest.fixture

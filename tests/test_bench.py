@@ -34,11 +34,11 @@ def test_too_few_rounds_are_refused(bench_step: ModuleType, capsys: pytest.Captu
 def test_without_numba_nothing_is_compiled(bench_step: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", sys.modules.get("numba"))  # and afterwards as it was
     bench_step.hide_numba()
-    numpy_compiled._numba.cache_clear()
+    numpy_compiled.has_numba.cache_clear()
     try:
-        assert numpy_compiled._numba() is None
+        assert not numpy_compiled.has_numba()
     finally:
-        numpy_compiled._numba.cache_clear()
+        numpy_compiled.has_numba.cache_clear()
 
 
 def test_the_version_of_numba_is_recorded(bench_step: ModuleType) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 
 from gpu_mlp.backends.base import Array, Ops
-from gpu_mlp.backends.numpy_compiled import one_pass_adam, one_pass_relu_backward, one_pass_relu_forward
+from gpu_mlp.backends.numpy_compiled import one_pass_adam, one_pass_backward, one_pass_forward
 from gpu_mlp.backends.reference import reference_ops
 from gpu_mlp.backends.reference.optimizers import unless_skipped
 from gpu_mlp.errors import ShapeError
@@ -81,7 +81,7 @@ def numpy_ops() -> Ops:
         reference,
         gather_rows=gather_rows,
         gather_factors=gather_rows,
-        layer_forward=one_pass_relu_forward(reference.layer_forward),
-        layer_backward=one_pass_relu_backward(reference.layer_backward),
+        layer_forward=one_pass_forward(reference.layer_forward),
+        layer_backward=one_pass_backward(reference.layer_backward),
         adam=unless_skipped(one_pass_adam(reference.adam)),
     )

@@ -1,72 +1,72 @@
-"""What Numba, where it is installed, makes one pass over memory of.
+"""What is compiled for the processor where Numba is installed, and when.
 
-Adam's update, which takes NumPy ten passes; bias and ReLU, and ReLU's gradient, two each. It is imported with the first
-call that is large enough to be worth its start.
+`backends.compiled` has the loops. It is imported with the first step, or the first call that is large enough to be
+worth it; this module does without Numba.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from gpu_mlp.backends.base import GRADIENT_FROM_H, Ops
 from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch
-from gpu_mlp.backends.reference.optimizers import adam_constants, decay
 
-__all__ = ["FEWEST_ELEMENTS", "one_pass_adam", "one_pass_relu_backward", "one_pass_relu_forward"]
+__all__ = [
+    "COMPILED_ACTIVATIONS",
+    "FEWEST_ELEMENTS",
+    "can_compile",
+    "has_numba",
+    "one_pass_adam",
+    "one_pass_backward",
+    "one_pass_forward",
+]
 
 logger = logging.getLogger("gpu_mlp")
 
 # Importing and compiling takes about a second; below this many elements a call saves less than 0.1 ms.
 FEWEST_ELEMENTS = 1 << 16
-
-
-def _adam(p: Array, g: Array, m: Array, v: Array, beta1: Any, beta2: Any, epsilon: Any, rate: Any) -> None:
-    for i in range(p.size):
-        m[i] = beta1 * m[i] + g[i]
-        v[i] = beta2 * v[i] + g[i] * g[i]
-        p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
-
-
-def _bias_relu(f: Array, beta: Array) -> None:
-    """In place: a loop over two arrays that may be one is not vectorised."""
-    for b in range(f.shape[0]):
-        for o in range(f.shape[1]):
-            value = f[b, o] + beta[o]
-            f[b, o] = 0 if value <= 0 else value  # and NaN stays NaN
-
-
-def _relu_gradient(h: Array, dl_dh: Array) -> None:
-    """In place."""
-    for b in range(h.shape[0]):
-        for i in range(h.shape[1]):
-            dl_dh[b, i] = dl_dh[b, i] if h[b, i] > 0 else 0
+# Of which `backends.compiled` has the loops.
+COMPILED_ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu_tanh", "silu")
 
 
 @cache
-def _numba() -> Any:
-    """The module, or None where it cannot be imported."""
+def has_numba() -> bool:
+    """Whether Numba can be imported; the log says why it cannot."""
     try:
-        import numba
+        import numba  # noqa: F401
     except ImportError as error:
-        logger.info("large layers and Adam take several passes, since Numba cannot be imported: %s", error)
-        return None
-    return numba
+        logger.info(
+            "steps on the CPU take a pass for each operation, since Numba cannot be imported: %s", error
+        )
+        return False
+    return True
+
+
+def can_compile(ops: Ops, activations: Iterable[str]) -> bool:
+    """Whether steps and predictions of such a network can be compiled for the processor."""
+    is_plain = ops.name == "numpy" and ops.factor_dtype is None
+    return is_plain and all(name in COMPILED_ACTIVATIONS for name in activations) and has_numba()
 
 
 @cache
-def _compiled(loop: Callable[..., None]) -> Any:
-    """The loop as machine code, or None without Numba."""
-    numba = _numba()
-    # "contract" allows a multiplication and an addition to be one operation, and no other change of the sums.
-    return numba and numba.njit(loop, nogil=True, fastmath={"contract"}, error_model="numpy")
+def _callable(address: int, *types: Any) -> Callable[..., None]:
+    """What lies at the address, for calls from Python, which release the GIL."""
+    return ctypes.CFUNCTYPE(None, *types)(address)
 
 
-def one_pass_relu_forward(reference: Callable[..., None]) -> Callable[..., None]:
-    """`reference`, which is NumPy's `layer_forward`, or its product and a compiled loop for a large ReLU layer.
+def _is_worth_it(array: Array, activation: str = "identity") -> bool:
+    known = activation in GRADIENT_FROM_H and activation in COMPILED_ACTIVATIONS
+    return array.size >= FEWEST_ELEMENTS and known and has_numba()
+
+
+def one_pass_forward(reference: Callable[..., None]) -> Callable[..., None]:
+    """`reference`, which is NumPy's `layer_forward`, or its product and a compiled loop for a large layer.
 
     Only where f_k and h_{k+1} share memory and nothing is dropped, as in a training step or a prediction.
     """
@@ -81,19 +81,20 @@ def one_pass_relu_forward(reference: Callable[..., None]) -> Callable[..., None]
         scratch: LayerScratch,
         dropout: Dropout | None,
     ) -> None:
-        fits = activation == "relu" and h_next is f and dropout is None and f.size >= FEWEST_ELEMENTS
-        compiled = _compiled(_bias_relu) if fits else None
-        if compiled is None:
+        if h_next is not f or dropout is not None or not _is_worth_it(f, activation):
             reference(h, omega, beta, activation, f, h_next, scratch, dropout)
             return
+        from gpu_mlp.backends.compiled.activations import activation_address
+
         np.dot(h, omega.T, out=f)
-        compiled(f, beta)
+        loop = _callable(activation_address(activation, f.dtype.name), *[ctypes.c_int64] * 5)
+        loop(f.ctypes.data, beta.ctypes.data, f.ctypes.data, *f.shape)
 
     return layer_forward
 
 
-def one_pass_relu_backward(reference: Callable[..., None]) -> Callable[..., None]:
-    """`reference`, which is NumPy's `layer_backward`, or its products and a compiled loop for a large ReLU layer.
+def one_pass_backward(reference: Callable[..., None]) -> Callable[..., None]:
+    """`reference`, which is NumPy's `layer_backward`, or its products and a compiled loop for a large layer.
 
     Only where dL/dh_k and dL/df_{k-1} share memory and nothing is dropped, as in a training step.
     """
@@ -107,20 +108,18 @@ def one_pass_relu_backward(reference: Callable[..., None]) -> Callable[..., None
         dl_dbeta: Array,
         below: LayerBelow | None,
     ) -> None:
-        compiled = _compiled(_relu_gradient) if below is not None and _is_large_relu(below) else None
-        if below is None or compiled is None:
+        in_place = below is not None and below.dl_dh is below.dl_df and below.dropout is None
+        if below is None or not in_place or not _is_worth_it(below.h, below.activation):
             reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, below)
             return
+        from gpu_mlp.backends.compiled.activations import gradient_address
+
         reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, None)
         np.dot(dl_df, omega, out=below.dl_dh)
-        compiled(below.h, below.dl_dh)
+        loop = _callable(gradient_address(below.activation, h.dtype.name), *[ctypes.c_int64] * 3)
+        loop(below.h.ctypes.data, below.dl_dh.ctypes.data, below.h.size)
 
     return layer_backward
-
-
-def _is_large_relu(below: LayerBelow) -> bool:
-    in_place = below.activation == "relu" and below.dl_dh is below.dl_df and below.dropout is None
-    return in_place and below.h.size >= FEWEST_ELEMENTS
 
 
 def one_pass_adam(reference: Callable[..., None]) -> Callable[..., None]:
@@ -136,17 +135,18 @@ def one_pass_adam(reference: Callable[..., None]) -> Callable[..., None]:
         step: int,
         **constants: float,
     ) -> None:
-        compiled = _compiled(_adam) if parameters.size >= FEWEST_ELEMENTS else None
-        if compiled is None:
+        if not _is_worth_it(parameters):
             reference(
                 parameters, gradients, state, scratch, learning_rate=learning_rate, step=step, **constants
             )
             return
-        beta1, beta2 = constants["beta1"], constants["beta2"]
-        decays = {name: constants[name] for name in ("weight_decay", "decoupled")}
-        decay(np, parameters, gradients, scratch, learning_rate=learning_rate, **decays)
-        epsilons = constants["epsilon"], constants["epsilon_hat"]
-        rate, epsilon = adam_constants(learning_rate, step, beta1, beta2, *epsilons)
-        compiled(parameters, gradients, *state, *map(parameters.dtype.type, (beta1, beta2, epsilon, rate)))
+        from gpu_mlp.backends.compiled.optimizers import constants_of, optimizer_address
+
+        whole, number = ctypes.c_int64, ctypes.c_double
+        address = optimizer_address("adam", parameters.dtype.name)
+        loop = _callable(address, *[whole] * 6, number, whole)
+        packed = constants_of(constants)
+        where = (each.ctypes.data for each in (parameters, gradients, *state))
+        loop(*where, parameters.size, packed.ctypes.data, learning_rate, step)
 
     return adam

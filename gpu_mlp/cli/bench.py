@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from gpu_mlp.backends.blas_threads import blas_threads
 from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.benchmark.cases import cases_of
 from gpu_mlp.benchmark.comparison import compare_results, noted_differences
@@ -24,7 +25,6 @@ from gpu_mlp.config import check_range
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.files.atomic_file import write_atomically
-from gpu_mlp.learning.steps.blas_threads import blas_threads
 
 __all__ = ["bench_app"]
 

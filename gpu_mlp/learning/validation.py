@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.blas_threads import spread_products
 from gpu_mlp.config import Loss
-from gpu_mlp.learning.steps.blas_threads import spread_products
 from gpu_mlp.learning.tables import Table
 from gpu_mlp.network.losses import evaluate_loss
 from gpu_mlp.network.network import Network

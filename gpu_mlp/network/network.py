@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 from gpu_mlp.backends.base import Array, Ops
+from gpu_mlp.backends.numpy_compiled import can_compile
 from gpu_mlp.backends.select import device_ops
 from gpu_mlp.config import NetworkConfig
 from gpu_mlp.errors import ShapeError
@@ -177,25 +179,43 @@ class Network:
         """
         inputs = self.as_inputs(x)
         output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
-        for rows, outputs in self.output_blocks(inputs, precision=precision):
+        for rows, outputs in self._output_blocks(inputs, precision):
             output[rows] = outputs
         return output
 
     def output_blocks(self, x: Any, *, precision: str = "auto") -> Iterator[tuple[slice, Array]]:
         """Some rows of a batch x (B, D_0) and their output f_K, in memory that the next rows' output overwrites."""
-        inputs = self.as_inputs(x)
+        return self._output_blocks(self.as_inputs(x), precision)
+
+    def _output_blocks(self, inputs: Array, precision: str) -> Iterator[tuple[slice, Array]]:
+        make, size = self._output_pass(precision), self.rows_at_once
+        compute, rows = None, 0
+        for start in range(0, len(inputs), size):
+            block = to_type(self.ops, inputs[start : start + size], self.dtype)
+            if compute is None or len(block) != rows:
+                rows = len(block)
+                compute = make(rows)
+            yield slice(start, start + rows), compute(block)
+
+    def _output_pass(self, precision: str) -> Callable[[int], Callable[[Array], Array]]:
+        """What makes, for so many rows, what computes their output in memory of its own."""
+        if precision in ("auto", self.dtype) and can_compile(self.ops, self.activations):
+            from gpu_mlp.network.compiled import CompiledOutputs
+
+            return partial(CompiledOutputs, self.parameters, self.activations, dtype=self.dtype)
         factors = Factors(self.ops, self.parameters, precision)
         factors.refresh()
-        trace = None
-        for start in range(0, len(inputs), self.rows_at_once):
-            block = self.to_inputs(inputs[start : start + self.rows_at_once])
-            if trace is None or len(trace.output) != len(block):
-                trace = allocate_trace(
-                    factors.ops, self.layer_sizes, len(block), self.dtype, shared=self.activations
-                )
-            trace.h[0] = factors.inputs(block)
+        return partial(self._traced_outputs, factors)
+
+    def _traced_outputs(self, factors: Factors, rows: int) -> Callable[[Array], Array]:
+        trace = allocate_trace(factors.ops, self.layer_sizes, rows, self.dtype, shared=self.activations)
+
+        def compute(x: Array) -> Array:
+            trace.h[0] = factors.inputs(x)
             forward(factors.ops, factors, self.activations, trace)
-            yield slice(start, start + len(block)), trace.output
+            return trace.output
+
+        return compute
 
     def backward(self, trace: Trace, dl_df: Any) -> Gradients:
         """Every gradient from dL/df_K (B, D_{K+1}), in fresh memory.

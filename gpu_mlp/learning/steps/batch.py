@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpu_mlp.backends.base import Array
@@ -13,7 +13,10 @@ __all__ = ["Batch"]
 
 
 class Batch:
-    """Memory for exactly `rows` rows of a network's inputs; nothing is allocated after the first batch."""
+    """Memory for exactly `rows` rows of a network's inputs; nothing is allocated after the first batch.
+
+    `row_shares` is the backend's primitive, or the one of whoever computes with the batch.
+    """
 
     def __init__(
         self, factors: Factors, loss: Loss, layer_sizes: Sequence[int], rows: int, dtype: str
@@ -21,6 +24,7 @@ class Batch:
         ops = factors.ops
         xp = ops.xp
         self._ops, self._factors = ops, factors
+        self.row_shares: Callable[[Array, Array, Array], None] = ops.row_shares
         self.x: Array = xp.empty((rows, layer_sizes[0]), factors.dtype)
         self.weights: Array = xp.empty(rows, dtype)
         self._targets: dict[tuple[Any, ...], Array] = {}  # by what they are: labels, values, their type
@@ -34,7 +38,7 @@ class Batch:
         """Every row's share of the mean loss, (rows,), times the loss's factor."""
         if weights is None:
             return self._equal_share
-        self._ops.row_shares(weights, self._total, self._share)
+        self.row_shares(weights, self._total, self._share)
         if self._factor != 1.0:
             self._ops.xp.multiply(self._share, self._factor, out=self._share)
         return self._share

@@ -20,7 +20,8 @@ from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.after import After
 from gpu_mlp.learning.steps.batch import Batch
-from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
+from gpu_mlp.learning.steps.finish import Finish
+from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer

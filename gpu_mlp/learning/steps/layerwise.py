@@ -6,15 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.blas_threads import products_of
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.randomness import allocate_dropouts
-from gpu_mlp.learning.steps.blas_threads import products_of
+from gpu_mlp.learning.steps.finish import Finish
 from gpu_mlp.network.backward import allocate_gradients, backward
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.forward import allocate_trace, forward
@@ -22,10 +22,7 @@ from gpu_mlp.network.losses import allocate_loss_scratch
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
 
-__all__ = ["Finish", "LayerwiseStep"]
-
-# What is done to the gradients (P,) and the loss () between the backward pass and the update.
-Finish: TypeAlias = Callable[[Array, Array], None]
+__all__ = ["LayerwiseStep"]
 
 # NumPy copies a broadcast operand into a buffer that it allocates in each call; its default of 8192 elements
 # makes 128 KB of a softmax's labels. Smaller ones cost no time (measured from 64x4 to 2048x512).

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.blas_threads import blas_threads, limit_own_thread, one_blas_thread
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
-from gpu_mlp.learning.steps.blas_threads import blas_threads, limit_own_thread, one_blas_thread
-from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, Finish, LayerwiseStep
+from gpu_mlp.learning.steps.finish import Finish
+from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, LayerwiseStep
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpu_mlp.backends.base import Array
+from gpu_mlp.backends.numpy_compiled import can_compile
 from gpu_mlp.config import LARGEST_SEED, Loss, check_range, check_type
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.learning.loss_scaling import allocate_loss_scale
@@ -14,12 +14,16 @@ from gpu_mlp.learning.optimizers import Adam, Optimizer, OptimizerState
 from gpu_mlp.learning.steps.after import After, Told
 from gpu_mlp.learning.steps.batch import Batch
 from gpu_mlp.learning.steps.cuda_graph import GraphStep
-from gpu_mlp.learning.steps.layerwise import Finish, LayerwiseStep
+from gpu_mlp.learning.steps.finish import Finish
+from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.factors import Factors
 from gpu_mlp.network.losses import to_targets, to_weights
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ParameterBuffer
+
+if TYPE_CHECKING:
+    from gpu_mlp.learning.steps.compiled import CompiledStep
 
 __all__ = ["TrainingStep"]
 
@@ -27,7 +31,7 @@ __all__ = ["TrainingStep"]
 # Steps between which other Python threads may have their turn at BLAS.
 STEPS_A_TURN = 16
 # What a batch of one size has: its rows, and the step that fits the machine and the size.
-Room: TypeAlias = tuple[Batch, LayerwiseStep | ThreadedStep | GraphStep]
+Room: TypeAlias = "tuple[Batch, LayerwiseStep | ThreadedStep | CompiledStep | GraphStep]"
 
 
 class TrainingStep:
@@ -149,7 +153,7 @@ class TrainingStep:
             index = order[first * rows : first * rows + (last - first) * size]
             rates, values = learning_rates[first:last], losses[first:last]
             batch, room = self.room_for(size)
-            if isinstance(room, GraphStep):
+            if not isinstance(room, (LayerwiseStep, ThreadedStep)):
                 tell = told.counting_from(first)
                 finish = self._finish(batch, table[2])
                 room.run_steps(table, index, rates, values, self.optimizer, finish, tell)
@@ -192,26 +196,31 @@ class TrainingStep:
                 network, factors, self.loss, self._gradients, rows, threads=threads, **what
             )
         what["beside_reader"] = self._beside_reader
+        if self._dropout == 0.0 and can_compile(factors.ops, network.activations):
+            from gpu_mlp.learning.steps.compiled import CompiledStep
+
+            return batch, CompiledStep(
+                network, self.loss, self._gradients, batch, beside_reader=self._beside_reader
+            )
         return batch, LayerwiseStep(network, factors, self.loss, self._gradients, rows, **what)
 
     def _finish(self, batch: Batch, weights: Array | None) -> Finish | None:
         """What stands between the backward pass and the update of a batch, if anything does."""
-        return partial(self._finish_gradients, batch.total(weights)) if self._finishes else None
-
-    def _finish_gradients(self, total: Array, flat: Array, loss: Array) -> None:
-        """The loss's scale, the penalty and clipping."""
-        ops, scratch = self.network.ops, self.optimizer.scratch
-        if self.loss_scale is not None:
-            ops.unscale_gradients(flat, self.loss_scale, scratch)
-        if self.loss.reported != 1.0:
-            ops.xp.multiply(loss, self.loss.reported, out=loss)
-        if self.l2_penalty > 0.0:
-            parameters = self.network.parameters
-            end = parameters.layout.bias_offsets[0]
-            ops.l2_penalty(self.l2_penalty, parameters.flat[:end], flat[:end], total, loss, scratch)
-        if self.clip_norm is not None:
-            norm, coefficient = self.gradient_norm, self._clip_coefficient
-            ops.clip_global_norm(self.clip_norm, flat, norm, coefficient, scratch)
+        if not self._finishes:
+            return None
+        parameters = self.network.parameters
+        return Finish(
+            ops=self.network.ops,
+            scratch=self.optimizer.scratch,
+            weights=parameters.flat[: parameters.layout.bias_offsets[0]],
+            total=batch.total(weights),
+            reported=self.loss.reported,
+            l2_penalty=self.l2_penalty,
+            clip_norm=self.clip_norm,
+            norm=self.gradient_norm,
+            coefficient=self._clip_coefficient,
+            loss_scale=self.loss_scale,
+        )
 
     def _checked(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         network = self.network

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from gpu_mlp.backends.base import LOSS_NAMES, Array
+from gpu_mlp.backends.blas_threads import blas_threads
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import SGD, Adam, Lion, Optimizer, OptimizerState
 from gpu_mlp.learning.steps import TrainingStep, threaded
-from gpu_mlp.learning.steps.blas_threads import blas_threads
 from gpu_mlp.learning.steps.layerwise import LayerwiseStep
 from gpu_mlp.learning.steps.threaded import ThreadedStep, threads_for
 from gpu_mlp.network.factors import Factors
@@ -227,8 +227,8 @@ def test_threads_are_for_large_steps_on_the_cpu() -> None:
     assert isinstance(
         TrainingStep(large, loss="squared_error", batch_size=512).room_for(512)[1], ThreadedStep
     )
-    assert isinstance(
-        TrainingStep(small, loss="squared_error", batch_size=512).room_for(512)[1], LayerwiseStep
+    assert not isinstance(
+        TrainingStep(small, loss="squared_error", batch_size=512).room_for(512)[1], ThreadedStep
     )
     rounded = TrainingStep(large, loss="squared_error", batch_size=512, precision="bf16")
     assert isinstance(

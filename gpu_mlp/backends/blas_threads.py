@@ -145,8 +145,8 @@ spread_products = _Turn(limited=False)
 one_blas_thread = _Turn(limited=True)
 
 
-def products_of(largest: int, step: int, *, beside_reader: bool) -> AbstractContextManager[None]:
-    """The faster context of a step by its multiplications: those of its largest product, and all together.
+def products_of(largest: int, step: int, *, beside_reader: bool = False) -> AbstractContextManager[None]:
+    """The faster context of a step or a prediction by its multiplications: of its largest product, and all together.
 
     beside_reader: whether another thread reads the rows meanwhile.
     """

@@ -1,0 +1,140 @@
+"""How Python becomes machine code, piece by piece: each loop is compiled by itself when a step first needs it.
+
+A step calls its activations, its loss and its optimizer by their addresses, since all that there are, compiled with
+it, would take Numba half a minute. What was compiled is kept in Numba's cache, in files of a function's name. Numba
+would put all types and closures of one name into one file, which two processes may spoil for each other, and does not
+notice a change of the functions that it calls: so every name tells what it is of, and a digest of these sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, register_jitable
+
+__all__ = [
+    "address_of",
+    "array_type",
+    "call",
+    "entry_point",
+    "like",
+    "loop_formula",
+    "number_type",
+    "octets_at",
+    "pointer_to",
+]
+
+logger = logging.getLogger("gpu_mlp")
+
+Formula = TypeVar("Formula", bound=Callable[..., Any])
+
+# "contract" allows a multiplication and an addition to be one operation, and no other change of the sums.
+OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def loop_formula(formula: Formula) -> Formula:
+    """The formula for loops, which are compiled with it in them."""
+    known: Formula = register_jitable(**OPTIONS)(formula)
+    return known
+
+
+@cache
+def sources_digest() -> str:
+    """Of all files of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def number_type(dtype: str) -> Any:
+    """Of a number."""
+    return numba.from_dtype(np.dtype(dtype))
+
+
+def pointer_to(dtype: str) -> Any:
+    """Of an address where numbers lie."""
+    return types.CPointer(number_type(dtype))
+
+
+def array_type(dtype: str, dimensions: int, *, read_only: bool = False) -> Any:
+    """Of a contiguous array."""
+    return types.Array(number_type(dtype), dimensions, "C", readonly=read_only)
+
+
+def entry_point(function: Callable[..., None], name: str, *arguments: Any) -> Callable[..., None]:
+    """The function compiled now for arguments of these types, or read from the cache; calls release the GIL."""
+    compiled: Callable[..., None] = _kept(numba.njit, function, name, types.void(*arguments), nogil=True)
+    return compiled
+
+
+def address_of(function: Callable[..., None], name: str, *arguments: Any) -> int:
+    """Of the function compiled now for arguments of these types, which are numbers and pointers, for `call`."""
+    compiled = _kept(numba.cfunc, function, name, types.void(*arguments))
+    _alive.append(compiled)
+    return int(compiled.address)
+
+
+# Whose addresses are known.
+_alive: list[Any] = []
+
+
+def _kept(
+    compile_: Callable[..., Any], function: Callable[..., None], name: str, signature: Any, **options: Any
+) -> Any:
+    function.__qualname__ = f"{name}_{sources_digest()[:16]}"
+    try:
+        return compile_(signature, cache=True, **OPTIONS, **options)(function)
+    except (RuntimeError, OSError) as error:  # no folder to keep it in, or one that cannot be written to
+        logger.info("a step is compiled again by the next process: %s", error)
+        return compile_(signature, **OPTIONS, **options)(function)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """Call what lies at the address with a tuple of whole numbers, which pointers are too, and float64s."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        where, packed = values
+        given = cgutils.unpack_tuple(builder, packed)
+        function = ir.FunctionType(ir.VoidType(), [each.type for each in given])
+        builder.call(builder.inttoptr(where, function.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def octets_at(typing_context: Any, address: Any) -> Any:
+    """A pointer to what lies at the address."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(types.uint8)(types.int64), generate
+
+
+def like(value: Any, constant: float) -> Any:
+    """The constant in the type of the value: of a float32 and a whole number or a float Numba makes a float64."""
+    return type(value)(constant)
+
+
+@overload(like)  # type: ignore[untyped-decorator]
+def _like_of_type(value: Any, constant: float) -> Any:
+    def like_32(value: Any, constant: float) -> Any:
+        return np.float32(constant)
+
+    def like_64(value: Any, constant: float) -> Any:
+        return np.float64(constant)
+
+    return like_32 if value == types.float32 else like_64

@@ -1,0 +1,57 @@
+"""The rows of a mini-batch: gathered from a table, and their shares of the mean loss."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from gpu_mlp.backends.compiled.machine_code import address_of, like, loop_formula, octets_at, pointer_to
+from gpu_mlp.backends.records import Array
+
+__all__ = ["gather", "row_shares", "share_rows"]
+
+
+@loop_formula
+def gather(table: int, order: Array, width: int, rows: int) -> None:
+    """The rows `order` of what lies at the address `table` to the address `rows`; a row has `width` bytes."""
+    source, target = octets_at(table), octets_at(rows)
+    for b in range(order.size):
+        start = order[b] * width
+        for i in range(width):
+            target[b * width + i] = source[start + i]
+
+
+@loop_formula
+def share_rows(weights: Array, share: Array) -> Any:
+    """s_b = w_b / sum(w); returns the sum, infinite where it is 0, whose shares are 0."""
+    total = 0.0
+    for b in range(weights.size):
+        total += weights[b]
+    rounded = like(weights[0], total if total >= np.finfo(weights.dtype).tiny else math.inf)
+    for b in range(weights.size):
+        share[b] = weights[b] / rounded
+    return rounded
+
+
+def _share_rows_at(weights: Any, total: Any, share: Any, size: int) -> None:
+    total[0] = share_rows(carray(weights, size), carray(share, size))
+
+
+@cache
+def row_shares(dtype: str) -> Callable[[Array, Array, Array], None]:
+    """The primitive `row_shares` with the bits that a compiled step has for rows of a table."""
+    number = pointer_to(dtype)
+    address = address_of(_share_rows_at, f"row_shares_{dtype}", number, number, number, types.int64)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address)
+
+    def shares(weights: Array, total: Array, share: Array) -> None:
+        weights = np.require(weights, requirements=["A", "C"])
+        call(weights.ctypes.data, total.ctypes.data, share.ctypes.data, share.size)
+
+    return shares
