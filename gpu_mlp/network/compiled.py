@@ -19,6 +19,7 @@ from gpu_mlp.backends.base import GRADIENT_FROM_H, Array
 from gpu_mlp.backends.blas_threads import products_of
 from gpu_mlp.backends.compiled.activations import activation_address, gradient_address
 from gpu_mlp.backends.compiled.passes import F
+from gpu_mlp.backends.compiled.products import gemm_address
 from gpu_mlp.backends.compiled.steps import compiled_forward
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer, ParameterLayout
 
@@ -55,6 +56,7 @@ class _Plan:
     shape: tuple[int, int]
     products: AbstractContextManager[None]
     forward: Callable[..., None]
+    gemm: int
 
 
 @lru_cache(maxsize=64)
@@ -69,6 +71,7 @@ def _plan(layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtyp
         shape=shape,
         products=products_of(rows * max(weights), rows * sum(weights)),
         forward=compiled_forward(dtype),
+        gemm=gemm_address(dtype),
     )
 
 
@@ -89,5 +92,5 @@ class CompiledOutputs:
         if not (x.flags.writeable and x.flags.aligned):
             x = x.copy()
         with plan.products:
-            plan.forward(plan.layers, self._parameters, x, self._units)
+            plan.forward(plan.layers, self._parameters, x, self._units, plan.gemm)
         return self._output

@@ -28,6 +28,7 @@ __all__ = [
     "call",
     "entry_point",
     "like",
+    "like_tiny",
     "loop_formula",
     "number_type",
     "octets_at",
@@ -138,3 +139,18 @@ def _like_of_type(value: Any, constant: float) -> Any:
         return np.float64(constant)
 
     return like_32 if value == types.float32 else like_64
+
+
+def like_tiny(value: Any) -> Any:
+    """The smallest normal number of the type of the value."""
+    return np.finfo(type(value)).tiny
+
+
+@overload(like_tiny)  # type: ignore[untyped-decorator]
+def _tiny_of_type(value: Any) -> Any:
+    tiny = np.finfo(np.float32 if value == types.float32 else np.float64).tiny
+
+    def tiny_of_it(value: Any) -> Any:
+        return tiny
+
+    return tiny_of_it

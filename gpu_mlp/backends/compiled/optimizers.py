@@ -1,7 +1,10 @@
 """Every optimizer as one pass over the parameters: p, g and its state arrays are (P,).
 
-The formulas are those of `backends.reference.optimizers`, where their sources stand. `constants` (C,), float64, are
-`CONSTANT_NAMES` in that order, 0 where an optimizer has none.
+The formulas are those of `backends.reference.optimizers`, where their sources stand; only that a state becomes 0 where
+it would be less than a normal number. Else Adam's m of a unit that died would stay such a number for ever, since
+0.9 times the smallest rounds to itself, and a processor needs a hundred cycles for each of their products.
+
+`constants` (C,), float64, are `CONSTANT_NAMES` in that order, 0 where an optimizer has none.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from gpu_mlp.backends.compiled.machine_code import (
     address_of,
     like,
+    like_tiny,
     loop_formula,
     pointer_to,
 )
@@ -59,6 +63,12 @@ def constants_of(given: Mapping[str, float]) -> NDArray[np.float64]:
 
 
 @loop_formula
+def settled(state: Any) -> Any:
+    """The state, or 0 where it is less than a normal number."""
+    return state if abs(state) >= like_tiny(state) else like(state, 0.0)
+
+
+@loop_formula
 def decay(p: Array, g: Array, constants: Array, learning_rate: float) -> None:
     """g <- g + weight_decay p, or decoupled p <- (1 - learning_rate weight_decay) p."""
     weight_decay = constants[WEIGHT_DECAY]
@@ -87,11 +97,11 @@ def sgd(p: Array, g: Array, b: Array, _: Array, constants: Array, learning_rate:
         kept, taken = like(p[0], 0.0), like(p[0], 1.0)
     if constants[NESTEROV] != 0.0:
         for i in range(p.size):
-            b[i] = kept * b[i] + taken * g[i]
+            b[i] = settled(kept * b[i] + taken * g[i])
             p[i] -= rate * (g[i] + momentum * b[i])
     else:
         for i in range(p.size):
-            b[i] = kept * b[i] + taken * g[i]
+            b[i] = settled(kept * b[i] + taken * g[i])
             p[i] -= rate * b[i]
 
 
@@ -105,12 +115,12 @@ def rmsprop(
     epsilon = like(p[0], constants[EPSILON])
     if momentum == 0:
         for i in range(p.size):
-            v[i] = alpha * v[i] + rest * (g[i] * g[i])
+            v[i] = settled(alpha * v[i] + rest * (g[i] * g[i]))
             p[i] -= rate * (g[i] / (math.sqrt(v[i]) + epsilon))
     else:
         for i in range(p.size):
-            v[i] = alpha * v[i] + rest * (g[i] * g[i])
-            b[i] = momentum * b[i] + g[i] / (math.sqrt(v[i]) + epsilon)
+            v[i] = settled(alpha * v[i] + rest * (g[i] * g[i]))
+            b[i] = settled(momentum * b[i] + g[i] / (math.sqrt(v[i]) + epsilon))
             p[i] -= rate * b[i]
 
 
@@ -132,8 +142,8 @@ def adam_pass(
 ) -> None:
     """m <- beta1 m + g, v <- beta2 v + g^2, p <- p - rate m / (sqrt(v) + epsilon), of the decayed sums m and v"""
     for i in range(p.size):
-        m[i] = beta1 * m[i] + g[i]
-        v[i] = beta2 * v[i] + g[i] * g[i]
+        m[i] = settled(beta1 * m[i] + g[i])
+        v[i] = settled(beta2 * v[i] + g[i] * g[i])
         p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
 
 
@@ -154,7 +164,7 @@ def lion(p: Array, g: Array, m: Array, _: Array, constants: Array, learning_rate
     new1, new2 = like(p[0], 1.0 - constants[BETA1]), like(p[0], 1.0 - constants[BETA2])
     for i in range(p.size):
         p[i] -= rate * np.sign(m[i] + new1 * (g[i] - m[i]))
-        m[i] += new2 * (g[i] - m[i])
+        m[i] = settled(m[i] + new2 * (g[i] - m[i]))
 
 
 def _update(rule: Callable[..., None]) -> Callable[..., None]:

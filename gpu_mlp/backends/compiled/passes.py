@@ -2,14 +2,15 @@
 
 `layers` (K + 1, 8), int64, has a row for each layer: D_k, D_{k+1}, where Omega_k and beta_k begin in the parameters
 and the gradients, where f_k and h_{k+1} begin in `units`, for B rows, and the addresses of the activation and its
-gradient; the last layer's is the identity. dL/df_k lies in `errors` where f_k lies in `units`.
+gradient; the last layer's is the identity. dL/df_k lies in `errors` where f_k lies in `units`. blas: as in `products`.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from gpu_mlp.backends.compiled.machine_code import call, loop_formula
+from gpu_mlp.backends.compiled.products import multiply_back, multiply_forward, multiply_gradient
 from gpu_mlp.backends.records import Array
 
 __all__ = ["backward", "forward"]
@@ -24,7 +25,7 @@ def matrix(flat: Array, start: int, rows: int, columns: int) -> Array:
 
 
 @loop_formula
-def forward(layers: Array, parameters: Array, x: Array, units: Array) -> None:
+def forward(blas: Any, layers: Array, parameters: Array, x: Array, units: Array) -> None:
     """f_k = h_k Omega_k^T + beta_k, h_{k+1} = a[f_k]; x (B, D_0) is h_0."""
     rows = x.shape[0]
     for k in range(len(layers)):
@@ -33,9 +34,9 @@ def forward(layers: Array, parameters: Array, x: Array, units: Array) -> None:
         beta = parameters[layers[k, BETA] : layers[k, BETA] + outputs]
         f = matrix(units, layers[k, F], rows, outputs)
         if k == 0:
-            np.dot(x, omega.T, out=f)
+            multiply_forward(blas, x, omega, f)
         else:
-            np.dot(matrix(units, layers[k - 1, H], rows, inputs), omega.T, out=f)
+            multiply_forward(blas, matrix(units, layers[k - 1, H], rows, inputs), omega, f)
         h = units[layers[k, H] :]
         where = f.ctypes.data, beta.ctypes.data, h.ctypes.data
         call(layers[k, ACTIVATION], (*where, rows, outputs))
@@ -52,7 +53,7 @@ def sum_rows(d: Array, out: Array) -> None:
 
 @loop_formula
 def backward(
-    layers: Array, parameters: Array, x: Array, units: Array, errors: Array, gradients: Array
+    blas: Any, layers: Array, parameters: Array, x: Array, units: Array, errors: Array, gradients: Array
 ) -> None:
     """From dL/df_K, which stands in `errors`: dL/dbeta_k, dL/dOmega_k, and dL/df_{k-1} = a'[f_{k-1}] dL/dh_k."""
     rows = x.shape[0]
@@ -62,11 +63,11 @@ def backward(
         dl_domega = matrix(gradients, layers[k, OMEGA], outputs, inputs)
         sum_rows(dl_df, gradients[layers[k, BETA] : layers[k, BETA] + outputs])
         if k == 0:
-            np.dot(dl_df.T, x, out=dl_domega)
+            multiply_gradient(blas, dl_df, x, dl_domega)
             return
         h = matrix(units, layers[k - 1, H], rows, inputs)
-        np.dot(dl_df.T, h, out=dl_domega)
+        multiply_gradient(blas, dl_df, h, dl_domega)
         below = matrix(errors, layers[k - 1, F], rows, inputs)
-        np.dot(dl_df, matrix(parameters, layers[k, OMEGA], outputs, inputs), out=below)
+        multiply_back(blas, dl_df, matrix(parameters, layers[k, OMEGA], outputs, inputs), below)
         f_below = units[layers[k - 1, F] :]
         call(layers[k - 1, GRADIENT], (f_below.ctypes.data, below.ctypes.data, below.size))

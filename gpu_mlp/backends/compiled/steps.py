@@ -50,6 +50,7 @@ def clip_norm(largest: float, gradients: Array) -> float:
 
 @loop_formula
 def step_on_batch(
+    blas: Any,
     layers: Array,
     memory: Any,
     x: Array,
@@ -64,16 +65,16 @@ def step_on_batch(
 ) -> float:
     """One step on a batch x (B, D_0); returns its loss."""
     parameters, gradients, first, second, units, errors, norm = memory
-    loss_function, optimizer, weights = addresses
+    loss_function, optimizer, weights, _ = addresses
     parameter, _, reported, l2_penalty, largest_norm = numbers
     rows, outputs = x.shape[0], layers[len(layers) - 1, OUTPUTS]
     last = layers[len(layers) - 1, F]
-    forward(layers, parameters, x, units)
+    forward(blas, layers, parameters, x, units)
     f, dl_df, loss = units[last:], errors[last:], np.zeros(1)
     given = f.ctypes.data, y, share.ctypes.data, parameter
     call(loss_function, (*given, dl_df.ctypes.data, loss.ctypes.data, rows, outputs))
     loss[0] *= reported
-    backward(layers, parameters, x, units, errors, gradients)
+    backward(blas, layers, parameters, x, units, errors, gradients)
     if l2_penalty > 0.0:
         loss[0] += add_l2_penalty(l2_penalty, parameters, gradients, weights, total)
     if largest_norm < math.inf:
@@ -94,7 +95,7 @@ def _argument_types(dtype: str) -> tuple[Any, ...]:
         array_type(dtype, 2),
         types.int64,
         flat,
-        types.UniTuple(types.int64, 3),
+        types.UniTuple(types.int64, 4),
         types.UniTuple(types.float64, 5),
         types.float64,
         numbers,
@@ -133,11 +134,12 @@ def steps(
     (1,). table: the addresses of x (N, D_0) and the targets, how many bytes a row of those has, and the address of
     the weights (N,); order (S B,) of its rows. weights, x, y and share: where the rows of a batch come to lie, y by
     its address, and their shares of the mean. Without an order (0,) they are there; without weights (0,) the shares
-    are, of the given total weight. addresses: of the loss and the optimizer, and how many parameters are weights.
+    are, of the given total weight. addresses: of the loss and the optimizer, how many parameters are weights, and the
+    address of BLAS's gemm.
     numbers: the loss's parameter, factor and `reported`, the L2 penalty, the largest norm. Writes every step's loss
     into losses (S,).
     """
-    rows = x.shape[0]
+    rows, blas = x.shape[0], (addresses[3], np.empty(7, np.int64), np.array([1, 0], x.dtype))
     for i in range(learning_rates.size):
         if order.size > 0:
             here = order[i * rows : (i + 1) * rows]
@@ -149,6 +151,7 @@ def steps(
                 for b in range(rows):
                     share[b] *= like(share[b], numbers[1])
         losses[i] = step_on_batch(
+            blas,
             layers,
             memory,
             x,
@@ -167,9 +170,11 @@ def steps(
 def compiled_forward(dtype: str) -> Callable[..., None]:
     """`passes.forward` for networks of this type; compiled or read from the cache now."""
     flat, rows = array_type(dtype, 1), array_type(dtype, 2)
-    return entry_point(forward_alone, f"forward_{dtype}", array_type("int64", 2), flat, rows, flat)
+    kinds = array_type("int64", 2), flat, rows, flat, types.int64
+    return entry_point(forward_alone, f"forward_{dtype}", *kinds)
 
 
-def forward_alone(layers: Array, parameters: Array, x: Array, units: Array) -> None:
+def forward_alone(layers: Array, parameters: Array, x: Array, units: Array, gemm: int) -> None:
     """`passes.forward`, for calls from Python."""
-    forward(layers, parameters, x, units)
+    blas = gemm, np.empty(7, np.int64), np.array([1, 0], x.dtype)
+    forward(blas, layers, parameters, x, units)

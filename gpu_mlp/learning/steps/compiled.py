@@ -18,6 +18,7 @@ from gpu_mlp.backends.blas_threads import products_of
 from gpu_mlp.backends.compiled.losses import loss_address
 from gpu_mlp.backends.compiled.optimizers import constants_of, optimizer_address
 from gpu_mlp.backends.compiled.passes import OUTPUTS, F
+from gpu_mlp.backends.compiled.products import gemm_address
 from gpu_mlp.backends.compiled.rows import row_shares
 from gpu_mlp.backends.compiled.steps import compiled_steps
 from gpu_mlp.config import Loss
@@ -71,7 +72,7 @@ class CompiledStep:
         largest = rows * max(i * o for i, o in pairwise(network.layer_sizes))
         self.products = products_of(largest, work, beside_reader=beside_reader)
         self._steps_a_call = min(max(MULTIPLICATIONS_A_CALL // work, 1), MOST_STEPS_A_CALL)
-        self._steps = compiled_steps(dtype)
+        self._steps, self._gemm = compiled_steps(dtype), gemm_address(dtype)
         self._layers, units = place_layers(network.parameters.layout, network.activations, rows, dtype)
         self._units, self._errors = np.empty(units, dtype), np.empty(units, dtype)
         self._share = np.empty(rows, dtype)
@@ -172,7 +173,7 @@ class CompiledStep:
                 x,
                 y.ctypes.data,
                 share,
-                (loss_function, bound.update, self._weights),
+                (loss_function, bound.update, self._weights, self._gemm),
                 (self._parameter, loss.factor, loss.reported, penalty, largest_norm),
                 total,
                 bound.constants,

@@ -241,6 +241,24 @@ def test_rows_as_they_come(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(float(step(*given)), float(other(*arrays)), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.1, momentum=0.5), RMSprop(alpha=0.5, momentum=0.5), Adam(), Lion(beta2=0.5)], ids=str
+)
+def test_a_state_without_gradients_becomes_zero_and_no_number_that_is_slow(optimizer: Optimizer) -> None:
+    """Of units that died: a decay would end at numbers below the normal ones, some of which decay no further."""
+    network = Network((2, 3, 1), device="cpu")
+    step = TrainingStep(network, loss="squared_error", optimizer=optimizer, batch_size=2)
+    step(np.ones((2, 2)), np.zeros((2, 1)))
+    network.weights[0][...] = 0.0
+    network.biases[0][...] = -1e30
+    tiny = np.finfo(np.float32).tiny
+    for _ in range(1500):
+        step(np.zeros((2, 2)), np.zeros((2, 1)))
+    first = next(iter(step.optimizer.arrays.values()))
+    assert (first[:6] == 0.0).all()  # of the dead units' weights
+    assert not any(((state != 0.0) & (abs(state) < tiny)).any() for state in step.optimizer.arrays.values())
+
+
 def test_integers_have_the_bits_of_the_layerwise_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of whole numbers are exact in every order."""
     pair = Pair(monkeypatch, optimizer=SGD(1.0), dtype="float32", batch=16)

@@ -1,0 +1,80 @@
+"""The products of a layer by BLAS's gemm, called by its address.
+
+BLAS's matrices lie column by column, so that a (rows, columns) of ours is its (columns, rows), transposed:
+
+    f = h Omega^T is f^T = Omega h^T,    dL/dOmega = dL/df^T h is dL/dOmega^T = h^T dL/df,    dL/dh = dL/df Omega
+
+It is NumPy's BLAS where that can be found, so that one library with one pool of threads computes, and else SciPy's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba.extending import get_cython_function_address
+
+from gpu_mlp.backends.compiled.machine_code import call, loop_formula
+from gpu_mlp.backends.records import Array
+
+__all__ = ["gemm_address", "multiply_back", "multiply_forward", "multiply_gradient"]
+
+PLAIN, TRANSPOSED = ord("N"), ord("T")
+
+
+@cache
+def gemm_address(dtype: str) -> int:
+    """Of BLAS's sgemm or dgemm with Fortran's interface, whose whole numbers have 4 or 8 bytes."""
+    name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
+    from threadpoolctl import threadpool_info
+
+    home = Path(np.__file__).parent
+    for library in threadpool_info():
+        path = Path(library["filepath"])
+        if library["user_api"] == "blas" and (home in path.parents or path.parent.name == "numpy.libs"):
+            known = ctypes.CDLL(str(path))
+            for symbol in (f"scipy_{name}_64_", f"{name}_64_", f"{name}64_", f"scipy_{name}_", f"{name}_"):
+                if hasattr(known, symbol):
+                    return int(ctypes.cast(getattr(known, symbol), ctypes.c_void_p).value or 0)
+    return int(get_cython_function_address("scipy.linalg.cython_blas", name))
+
+
+@loop_formula
+def gemm(blas: Any, kinds: Any, sizes: Any, a: Array, lda: int, b: Array, ldb: int, c: Array) -> None:
+    """c (m, n) <- a (m, k) b (k, n), column by column.
+
+    blas: the address of gemm, 7 whole numbers to write into, and 1 and 0. BLAS reads everything by its address, and
+    of a whole number the lower half where its own have 4 bytes. The last two are the lengths of the kinds' names.
+    """
+    address, whole, factors = blas
+    whole[0], whole[1] = kinds
+    whole[2], whole[3], whole[4] = sizes
+    whole[5], whole[6] = lda, ldb
+    at, one, zero = whole.ctypes.data, factors.ctypes.data, factors[1:].ctypes.data
+    kind_a, kind_b, m, n, k, stride_a, stride_b = at, at + 8, at + 16, at + 24, at + 32, at + 40, at + 48
+    first = kind_a, kind_b, m, n, k, one, a.ctypes.data, stride_a
+    call(address, (*first, b.ctypes.data, stride_b, zero, c.ctypes.data, m, 1, 1))
+
+
+@loop_formula
+def multiply_forward(blas: Any, h: Array, omega: Array, f: Array) -> None:
+    """f (B, O) <- h (B, I) Omega^T, Omega (O, I)"""
+    (rows, inputs), outputs = h.shape, len(omega)
+    gemm(blas, (TRANSPOSED, PLAIN), (outputs, rows, inputs), omega, inputs, h, inputs, f)
+
+
+@loop_formula
+def multiply_gradient(blas: Any, dl_df: Array, h: Array, dl_domega: Array) -> None:
+    """dL/dOmega (O, I) <- dL/df^T h, dL/df (B, O), h (B, I)"""
+    (rows, inputs), outputs = h.shape, dl_df.shape[1]
+    gemm(blas, (PLAIN, TRANSPOSED), (inputs, outputs, rows), h, inputs, dl_df, outputs, dl_domega)
+
+
+@loop_formula
+def multiply_back(blas: Any, dl_df: Array, omega: Array, dl_dh: Array) -> None:
+    """dL/dh (B, I) <- dL/df Omega, dL/df (B, O), Omega (O, I)"""
+    (rows, outputs), inputs = dl_df.shape, omega.shape[1]
+    gemm(blas, (PLAIN, PLAIN), (inputs, rows, outputs), omega, inputs, dl_df, outputs, dl_dh)
