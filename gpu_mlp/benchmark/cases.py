@@ -1,4 +1,4 @@
-"""What is measured: networks, batches, precisions, and a step of training or an inference."""
+"""What is measured: networks, batches, precisions, and a step of training, an inference, or a whole fit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from numpy.typing import NDArray
 
 from gpu_mlp.config import check_choice
 
-__all__ = ["PROBLEMS", "SUITES", "Case", "Data", "Problem", "cases_of", "data_of"]
+__all__ = ["EPOCHS", "LEARNING_RATE", "PROBLEMS", "SUITES", "Case", "Data", "Problem", "cases_of", "data_of"]
 
 LEARNING_RATE = 1e-3
+EPOCHS = 2  # of a fit
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, ReLU between its layers, and what it learns: softmax cross-entropy, or squared error for 1 output."""
+    """A network, ReLU between its layers, and what it learns: softmax cross-entropy, or squared error for 1 output.
+
+    fit_rows: of the table of a fit, a multiple of the batches that it is measured with.
+    """
 
     name: str
     layer_sizes: tuple[int, ...]
+    fit_rows: int
 
     @property
     def is_regression(self) -> bool:
@@ -37,20 +42,20 @@ class Problem:
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("tiny", (2, 4, 7, 3, 2)),
-        Problem("small", (64, 128, 64, 10)),
-        Problem("tabular", (28, 300, 300, 300, 1)),
-        Problem("mnist", (784, 512, 512, 10)),
-        Problem("wide", (784, 4096, 4096, 4096, 10)),
+        Problem("tiny", (2, 4, 7, 3, 2), 20480),
+        Problem("small", (64, 128, 64, 10), 10240),
+        Problem("tabular", (28, 300, 300, 300, 1), 20480),
+        Problem("mnist", (784, 512, 512, 10), 20480),
+        Problem("wide", (784, 4096, 4096, 4096, 10), 4096),
     )
 }
 
-Task = Literal["step", "inference"]
+Task = Literal["step", "inference", "fit"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of a result: a step of Adam, or a forward pass, on a batch that is in place."""
+    """One row of a result: a step of Adam or a forward pass on a batch in place, or a fit of two epochs of a table."""
 
     problem: Problem
     batch: int
@@ -63,18 +68,32 @@ class Case:
         return f"{self.problem.name}/{self.batch}/{self.precision}/{self.task}"
 
     @property
+    def table_rows(self) -> int:
+        """Of the data: a batch, or the table of a fit."""
+        return self.problem.fit_rows if self.task == "fit" else self.batch
+
+    @property
+    def repeats(self) -> int:
+        """Of the step or inference in one run."""
+        return EPOCHS * self.table_rows // self.batch if self.task == "fit" else 1
+
+    @property
     def multiplications(self) -> int:
         """Of the products: one for each weight and row, and in a step three less that for the input's gradient."""
         sizes = self.problem.layer_sizes
         weights = [inputs * outputs for inputs, outputs in pairwise(sizes)]
         forward = self.batch * sum(weights)
-        return forward if self.task == "inference" else 3 * forward - self.batch * weights[0]
+        once = forward if self.task == "inference" else 3 * forward - self.batch * weights[0]
+        return self.repeats * once
 
     @property
     def bytes_needed(self) -> int:
         """About what a contestant takes: parameters with their moments, and every layer's batch several times."""
         width = 8 if self.precision == "float64" else 4
-        return width * (6 * self.problem.parameters + 8 * self.batch * sum(self.problem.layer_sizes))
+        table = self.table_rows * self.problem.layer_sizes[0]
+        return width * (
+            6 * self.problem.parameters + 8 * self.batch * sum(self.problem.layer_sizes) + 3 * table
+        )
 
 
 def _grid(
@@ -96,6 +115,7 @@ SUITES = {
         Case(PROBLEMS["tabular"], 256, "float32", "step"),
         Case(PROBLEMS["mnist"], 256, "float32", "step"),
         Case(PROBLEMS["mnist"], 256, "float32", "inference"),
+        Case(PROBLEMS["small"], 128, "float32", "fit"),
     ],
     "full": [
         *_grid(
@@ -106,6 +126,8 @@ SUITES = {
         ),
         *_grid("tiny small tabular mnist", (256, 4096), ("step",), ("float64",)),
         *_grid("wide", (64, 256, 1024, 4096), ("step", "inference"), ("float32",)),
+        *_grid("tiny small tabular mnist", (128, 1024), ("fit",), ("float32",)),
+        *_grid("wide", (1024,), ("fit",), ("float32",)),
     ],
 }
 
@@ -120,7 +142,7 @@ def cases_of(suite: str, problems: tuple[str, ...] = ()) -> list[Case]:
 
 @dataclass(frozen=True)
 class Data:
-    """What every contestant starts from: x (B, D_0), labels (B,) or values (B, 1), weights (out, in) and biases."""
+    """What every contestant starts from: x (N, D_0), labels (N,) or values (N, 1), weights (out, in) and biases."""
 
     x: NDArray[Any]
     y: NDArray[Any]
@@ -133,7 +155,7 @@ def data_of(case: Case) -> Data:
     rng = np.random.default_rng(0)
     dtype = np.dtype("float64" if case.precision == "float64" else "float32")
     sizes = case.problem.layer_sizes
-    x = rng.normal(size=(case.batch, sizes[0])).astype(dtype)
+    x = rng.normal(size=(case.table_rows, sizes[0])).astype(dtype)
     scores = x @ rng.normal(size=(sizes[0], sizes[-1])).astype(dtype)
     y = np.tanh(scores) if case.problem.is_regression else scores.argmax(axis=1)
     weights = [

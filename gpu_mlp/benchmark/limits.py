@@ -105,17 +105,19 @@ def floor_of(case: Case, ceilings: Ceilings) -> Floor | None:
         return None
     # Products of a step are not square: those of about as many multiplications have about their rate, and larger ones
     # no lower one.
-    size = (case.multiplications / (3 * (len(case.problem.layer_sizes) - 1))) ** (1 / 3)
+    repeats = case.repeats
+    size = (case.multiplications / repeats / (3 * (len(case.problem.layer_sizes) - 1))) ** (1 / 3)
     rate = max(value for n, value in rates.items() if n <= max(2 * size, min(rates)))
     moved = bytes_moved(case)
     fitting = [value for count, value in ceilings.copies.items() if count >= moved]
     bandwidth = max(fitting, default=ceilings.copies[max(ceilings.copies)])
-    return Floor(2.0 * case.multiplications / rate, moved / bandwidth, _calls(case) * ceilings.call_seconds)
+    calls = repeats * _calls(case) * ceilings.call_seconds
+    return Floor(2.0 * case.multiplications / rate, repeats * moved / bandwidth, calls)
 
 
 def bytes_moved(case: Case) -> int:
-    """Parameters read once; in a step also the gradients, and the parameters and both moments read and written; and of
-    every layer its activations written, and in a step their gradients too.
+    """In one of its repeats: parameters read once, and in a step also the gradients, and the parameters and both
+    moments read and written; and of every layer its activations written, and in a step their gradients too.
     """
     width = 8 if case.precision == "float64" else 4
     parameters, units = case.problem.parameters, case.batch * sum(case.problem.layer_sizes)

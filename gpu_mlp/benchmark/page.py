@@ -10,7 +10,7 @@ from gpu_mlp.benchmark.cases import PROBLEMS, Case
 from gpu_mlp.benchmark.charts import Line, Point, bars, lines
 from gpu_mlp.benchmark.limits import bytes_moved
 from gpu_mlp.benchmark.results import Result
-from gpu_mlp.benchmark.wording import compared, share_of_limit, sizes_of, time_of
+from gpu_mlp.benchmark.wording import busy, compared, energy, share_of_limit, sizes_of, time_of
 
 __all__ = ["page_of"]
 
@@ -169,6 +169,9 @@ def _table(result: Result) -> str:
         "time",
         "noise",
         "first run",
+        "busy",
+        "memory",
+        "a million rows",
         "of the limit",
         "ratio",
         "95 % interval",
@@ -176,7 +179,11 @@ def _table(result: Result) -> str:
     ]
     body = "".join("".join(map(_cells, _lines(row))) + _reasons(row) for row in result.rows)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    text = "Noise is the interquartile range of the rounds over their median; the first run has what is compiled in it."
+    text = (
+        "Noise is the interquartile range of the rounds over their median; the first run has what is compiled in it. "
+        "Busy is how many processors worked on the mean, memory the process's, or the GPU's, in that round; the energy "
+        "is the processor's, or the GPU's, where the system tells it."
+    )
     return _section("All figures", text, f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>')
 
 
@@ -190,14 +197,23 @@ def _lines(row: dict[str, Any]) -> list[list[str]]:
         share = share_of_limit(row, who)
         limit = "" if share is None else f"{share[0]} ({share[1]})"
         median, first = (time_of(each[name], MICRO) for name in ("median", "first_seconds"))
-        found.append([_name(row), who, median, f"{each['noise']:.0%}", first, limit, *compared(row, who)])
+        used = busy(row, who), _memory_of(each), energy(row, who) or "unknown"
+        found.append(
+            [_name(row), who, median, f"{each['noise']:.0%}", first, *used, limit, *compared(row, who)]
+        )
     return found
+
+
+def _memory_of(contestant: dict[str, Any]) -> str:
+    measures = contestant.get("measures", {})
+    found = measures.get("gpu_memory_bytes", measures.get("resident_bytes"))
+    return "" if found is None else f"{found / 1e6:.0f} MB"
 
 
 def _reasons(row: dict[str, Any]) -> str:
     """A line for everybody who was not timed."""
     return "".join(
-        f'<tr><td>{escape(_name(row))}</td><td>{escape(who)}</td><td colspan="7">{escape(reason)}</td></tr>'
+        f'<tr><td>{escape(_name(row))}</td><td>{escape(who)}</td><td colspan="10">{escape(reason)}</td></tr>'
         for who, reason in row["skipped"].items()
     )
 

@@ -12,9 +12,10 @@ Schema 1, JSON:
     rows        a list of
         key           problem/batch/precision/task
         problem       its name, and layer_sizes
-        batch, precision, task ("step" or "inference")
+        batch, precision, task ("step", "inference" or "fit")
         contestants   name -> seconds (of one run, in every round), median, noise (interquartile range over the median),
-                      first_seconds (of the first run, with what is compiled in it), rows_per_second
+                      first_seconds (of the first run, with what is compiled in it), rows_per_second, measures (of one
+                      run: cpu_seconds, resident_bytes, and where they are told cpu_energy_joules and a GPU's)
         ratios        name -> ratio (theirs over gpu_mlp's), low, high (95 %), verdict ("faster", "slower", "even")
         floor         compute, memory, calls (seconds by each limit), seconds (their largest), binds (which that is);
                       null where the precision has no ceiling

@@ -16,13 +16,16 @@ from gpu_mlp.benchmark.contestants import Contestant, UnableError, Work
 from gpu_mlp.benchmark.limits import Ceilings, floor_of, measure_ceilings
 from gpu_mlp.benchmark.machine import available_bytes, describe_machine
 from gpu_mlp.benchmark.results import Result
-from gpu_mlp.benchmark.timing import Method, Seconds, ratio_of, timed
+from gpu_mlp.benchmark.timing import Method, Times, ratio_of, timed
+from gpu_mlp.telemetry import ProcessorMeter
+from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["COMPARED_STEPS", "run_benchmark"]
 
 COMPARED_STEPS = 20
 # What losses and outputs may differ by, of the larger of theirs and 1: by rounding in another order, 20 steps on, and
-# by Adam's epsilon, which scikit-learn adds before the correction of the bias; and where products are rounded.
+# by Adam's epsilon, which scikit-learn adds before the correction of the bias; and where products are rounded, or in
+# a fit, whose hundreds of steps enlarge both.
 TOLERANCE, LOOSE = 1e-3, 5e-2
 
 
@@ -41,13 +44,14 @@ def run_benchmark(
     absent = {each.name: reason for each in contestants if (reason := each.missing())}
     present = [each for each in contestants if each.name not in absent]
     result = Result(suite, asdict(method), {})
+    meters: list[Meter] = [ProcessorMeter(), *(meter for each in present for meter in each.meters())]
     with _threads(threads, present):
         result.machine = describe_machine(threads)
         try:
             ceilings = measure_ceilings(_measurable(cases))
             result.ceilings = ceilings.document()
             for case in cases:
-                row = _row(case, present, dict(absent), method)
+                row = _row(case, present, dict(absent), method, meters)
                 result.rows.append(row | {"floor": _floor(case, ceilings)})
                 report(result.rows[-1])
         except KeyboardInterrupt:
@@ -77,7 +81,11 @@ def _threads(threads: int, contestants: Sequence[Contestant]) -> Iterator[None]:
 
 
 def _row(
-    case: Case, contestants: Sequence[Contestant], skipped: dict[str, str], method: Method
+    case: Case,
+    contestants: Sequence[Contestant],
+    skipped: dict[str, str],
+    method: Method,
+    meters: Sequence[Meter],
 ) -> dict[str, Any]:
     works: dict[str, Work] = {}
     first_seconds: dict[str, float] = {}
@@ -100,7 +108,7 @@ def _row(
     for name, reason in _different(case, works).items():
         skipped[name] = reason
         del works[name]
-    times = timed(works, method) if works else {}
+    times = timed(works, method, meters=meters) if works else {}
     return _measured(case, times, first_seconds, skipped)
 
 
@@ -111,13 +119,18 @@ def _different(case: Case, works: Mapping[str, Work]) -> dict[str, str]:
     if not found:
         return {}
     (own, expected), *others = found.items()
-    tolerance = TOLERANCE if case.precision in ("float32", "float64") else LOOSE
+    is_exact = case.precision in ("float32", "float64") and case.task != "fit"
+    tolerance = TOLERANCE if is_exact else LOOSE
     reasons = {}
     for name, given in others:
         for number, (ours, theirs) in enumerate(zip(expected, given, strict=True), start=1):
             distance = float(np.max(np.abs(_comparable(case, ours) - _comparable(case, theirs))))
             if not distance <= tolerance * max(1.0, float(np.max(np.abs(ours)))):
-                what = f"after {number} steps the loss" if case.task == "step" else "an output"
+                what = {
+                    "step": f"after {number} steps the loss",
+                    "inference": "an output",
+                    "fit": "an epoch's loss",
+                }[case.task]
                 reasons[name] = (
                     f"computes something else: {what} differs from that of {own} by {distance:.2g}"
                 )
@@ -144,7 +157,7 @@ def _comparable(case: Case, values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _measured(
-    case: Case, times: Mapping[str, Seconds], first_seconds: Mapping[str, float], skipped: dict[str, str]
+    case: Case, times: Mapping[str, Times], first_seconds: Mapping[str, float], skipped: dict[str, str]
 ) -> dict[str, Any]:
     names = list(times)
     return {
@@ -156,22 +169,26 @@ def _measured(
         "task": case.task,
         "contestants": {
             name: {
-                "seconds": [float(value) for value in seconds],
-                "median": float(np.median(seconds)),
-                "noise": _noise(seconds),
+                "seconds": [float(value) for value in each.seconds],
+                "median": float(np.median(each.seconds)),
+                "noise": _noise(each.seconds),
                 "first_seconds": first_seconds[name],
-                "rows_per_second": case.batch / float(np.median(seconds)),
+                "rows_per_second": case.batch * case.repeats / float(np.median(each.seconds)),
+                "measures": each.measured(),
             }
-            for name, seconds in times.items()
+            for name, each in times.items()
         },
         "ratios": {
-            name: {**asdict(found := ratio_of(times[name], times[names[0]])), "verdict": found.verdict}
+            name: {
+                **asdict(found := ratio_of(times[name].seconds, times[names[0]].seconds)),
+                "verdict": found.verdict,
+            }
             for name in names[1:]
         },
         "skipped": skipped,
     }
 
 
-def _noise(seconds: Seconds) -> float:
+def _noise(seconds: NDArray[np.float64]) -> float:
     low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75])
     return float((high - low) / middle)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.contestants.base import Work
+from gpu_mlp.telemetry.measures import MEASURES, Meter, summarised
 
-__all__ = ["Method", "Ratio", "interval", "ratio_of", "resampled_medians", "timed"]
+__all__ = ["Method", "Ratio", "Times", "interval", "ratio_of", "resampled_medians", "timed"]
 
 Seconds = NDArray[np.float64]
 
@@ -30,6 +31,26 @@ class Method:
     seconds: float
 
 
+@dataclass
+class Times:
+    """seconds: of one run in every round (rounds,). measures: of one run, what the meters told in each round."""
+
+    seconds: Seconds
+    measures: list[dict[str, float | str]] = field(default_factory=list)
+
+    def measured(self) -> dict[str, float | str]:
+        """Over all rounds: the median of a number, and of words all that occurred."""
+        found: dict[str, float | str] = {}
+        for name in MEASURES:
+            values = [each[name] for each in self.measures if name in each]
+            numbers = [value for value in values if not isinstance(value, str)]
+            if numbers:
+                found[name] = float(np.median(numbers))
+            elif values:
+                found[name] = "+".join(sorted({w for value in values for w in str(value).split("+") if w}))
+        return found
+
+
 @dataclass(frozen=True)
 class Ratio:
     """The median over the rounds of their time divided by ours, with a 95 % bootstrap interval."""
@@ -45,17 +66,39 @@ class Ratio:
 
 
 def timed(
-    works: Mapping[str, Work], method: Method, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, Seconds]:
-    """The seconds of one run in every round (rounds,), for everybody; whoever is first changes from round to round."""
+    works: Mapping[str, Work],
+    method: Method,
+    clock: Callable[[], float] = time.perf_counter,
+    meters: Sequence[Meter] = (),
+) -> dict[str, Times]:
+    """Everybody's times in every round; whoever is first changes from round to round."""
     counts = {name: _warm(work, method.seconds, clock) for name, work in works.items()}
-    times = {name: np.zeros(method.rounds) for name in works}
+    times = {name: Times(np.zeros(method.rounds)) for name in works}
     names = list(works)
     for number in range(method.rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            times[name][number] = _block(works[name], counts[name], clock)
+            seconds, measures = _metered(works[name], counts[name], clock, meters)
+            times[name].seconds[number] = seconds
+            times[name].measures.append(measures)
     return times
+
+
+def _metered(
+    work: Work, count: int, clock: Callable[[], float], meters: Sequence[Meter]
+) -> tuple[float, dict[str, float | str]]:
+    """The mean of so many runs, and what the meters say of one. They are read before and after, and not between."""
+    readings = []
+
+    def read() -> None:
+        readings.append({name: value for meter in meters for name, value in meter.read().items()})
+
+    seconds = _block(work, count, clock, read)
+    found = summarised(readings)
+    return seconds, {
+        name: value / count if MEASURES[name] == "grown" and not isinstance(value, str) else value
+        for name, value in found.items()
+    }
 
 
 def _warm(work: Work, seconds: float, clock: Callable[[], float]) -> int:
@@ -71,13 +114,19 @@ def _warm(work: Work, seconds: float, clock: Callable[[], float]) -> int:
     return count
 
 
-def _block(work: Work, count: int, clock: Callable[[], float]) -> float:
-    """The mean of so many runs."""
+def _block(
+    work: Work, count: int, clock: Callable[[], float], read: Callable[[], None] = lambda: None
+) -> float:
+    """The mean of so many runs; read is called before and after."""
     time.sleep(PAUSE)
-    work.run(min(UNCOUNTED, count))
+    if count > 1:
+        work.run(min(UNCOUNTED, count))
+    read()
     started = clock()
     work.run(count)
-    return (clock() - started) / count
+    seconds = (clock() - started) / count
+    read()
+    return seconds
 
 
 def ratio_of(theirs: Seconds, ours: Seconds) -> Ratio:

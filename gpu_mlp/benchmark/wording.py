@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compared", "share_of_limit", "sizes_of", "time_of"]
+__all__ = ["busy", "compared", "energy", "share_of_limit", "sizes_of", "time_of"]
 
 
 def sizes_of(row: dict[str, Any]) -> str:
@@ -26,6 +26,21 @@ def share_of_limit(row: dict[str, Any], who: str) -> tuple[str, str] | None:
     if floor is None or " " in who:
         return None
     return f"{floor['seconds'] / row['contestants'][who]['median']:.0%}", floor["binds"]
+
+
+def busy(row: dict[str, Any], who: str) -> str:
+    """How many processors a contestant keeps busy on the mean; empty where that was not measured."""
+    each = row["contestants"][who]
+    seconds = each.get("measures", {}).get("cpu_seconds")
+    return "" if seconds is None else f"{seconds / each['median']:.1f}"
+
+
+def energy(row: dict[str, Any], who: str) -> str:
+    """Joules for a million rows: of the GPU for who computes there, else of the processor; empty where unknown."""
+    each = row["contestants"][who]
+    name = "gpu_energy_joules" if "cuda" in who else "cpu_energy_joules"
+    joules = each.get("measures", {}).get(name)
+    return "" if joules is None else f"{joules / each['median'] / each['rows_per_second'] * 1e6:.3g} J"
 
 
 def compared(row: dict[str, Any], who: str) -> list[str]:

@@ -18,7 +18,7 @@ from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import Result, read_result
 from gpu_mlp.benchmark.run import run_benchmark
 from gpu_mlp.benchmark.timing import Method
-from gpu_mlp.benchmark.wording import compared, share_of_limit, sizes_of, time_of
+from gpu_mlp.benchmark.wording import busy, compared, energy, share_of_limit, sizes_of, time_of
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_table
 from gpu_mlp.cli.output import check_new_file, refused_to_write
 from gpu_mlp.config import check_range
@@ -30,7 +30,8 @@ __all__ = ["bench_app"]
 
 METHODS = {"quick": Method(9, 0.08), "full": Method(15, 0.3)}
 INTERRUPTED = 130
-HEADER = ["layers", "batch", "task", "precision", "who", "time", "noise"]
+ENERGY = "a million rows"
+HEADER = ["layers", "batch", "task", "precision", "who", "time", "noise", "busy", ENERGY]
 HEADER += ["of the limit", "ratio", "95 % interval", "gpu_mlp is"]
 
 
@@ -54,7 +55,7 @@ def bench(
 
     Args:
         suite: quick, below a minute on two cores, or full.
-        against: peers, comma-separated: torch, torch.compile, jax, sklearn; none for nobody.
+        against: peers, comma-separated: torch, torch.compile, jax, sklearn, skorch; none for nobody.
         problems: only these, comma-separated: tiny, small, tabular, mnist, wide.
         device: cpu, or cuda or cuda:N beside it; auto takes a GPU where there is one.
         threads: of the processor, for everybody; what BLAS has when unset.
@@ -164,8 +165,9 @@ def _print_result(result: Result) -> None:
         sys.stdout,
     )
     print()
-    rows = [line for row in result.rows for line in _lines(row)]
-    print_table(HEADER, rows)
+    with_energy = any(energy(row, who) for row in result.rows for who in row["contestants"])
+    header = [name for name in HEADER if name != ENERGY or with_energy]
+    print_table(header, [line for row in result.rows for line in _lines(row, with_energy=with_energy)])
     skipped = {
         f"{row['key']}, {who}: {reason}" for row in result.rows for who, reason in row["skipped"].items()
     }
@@ -176,8 +178,8 @@ def _print_result(result: Result) -> None:
         print("\ninterrupted: the rows above are those measured before")
 
 
-def _lines(row: dict[str, Any]) -> list[list[str]]:
-    """A case: a line for everybody."""
+def _lines(row: dict[str, Any], *, with_energy: bool) -> list[list[str]]:
+    """A case: a line for everybody; energy only where somebody's is known."""
     case = [sizes_of(row), str(row["batch"]), row["task"], row["precision"]]
     return [
         [
@@ -185,6 +187,8 @@ def _lines(row: dict[str, Any]) -> list[list[str]]:
             who,
             time_of(measured["median"]),
             f"{measured['noise']:.0%}",
+            busy(row, who),
+            *([energy(row, who)] if with_energy else []),
             " ".join(share_of_limit(row, who) or ()),
             *compared(row, who),
         ]

@@ -30,10 +30,8 @@ class Telemetry(Callback):
     def of_device(cls, ops: Ops) -> Telemetry:
         """For a run on this device."""
         meters: list[Meter] = [ProcessorMeter()]
-        if hasattr(ops.xp, "cuda"):  # CuPy's arrays, and not those of an emulated device
-            gpu = GpuMeter.open(_bus_id(ops))
-            meters += [] if gpu is None else [gpu]
-        return cls(meters)
+        gpu = GpuMeter.of_device(ops)
+        return cls(meters if gpu is None else [*meters, gpu])
 
     def on_train_begin(self, run: RunView) -> None:
         """Begin to read."""
@@ -50,9 +48,3 @@ class Telemetry(Callback):
     def on_train_end(self, run: RunView) -> None:
         """End the readings."""
         self._sampler.stop()
-
-
-def _bus_id(ops: Ops) -> str:
-    """Where the device is on the bus, which NVML and CUDA agree about."""
-    number = int(ops.device.partition(":")[2] or 0)
-    return str(ops.xp.cuda.Device(number).pci_bus_id)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from gpu_mlp.backends.base import Ops
 from gpu_mlp.telemetry.measures import Reading
 
 __all__ = ["GpuMeter"]
@@ -45,6 +46,15 @@ class GpuMeter:
             "gpu_clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
             "gpu_throttled": self._throttles,
         }
+
+    @classmethod
+    def of_device(cls, ops: Ops) -> GpuMeter | None:
+        """The GPU of a backend, or None where it has none, as an emulated device, or NVML does not know it."""
+        if not hasattr(ops.xp, "cuda"):
+            return None
+        # NVML and CUDA agree about where a device is on the bus.
+        number = int(ops.device.partition(":")[2] or 0)
+        return cls.open(str(ops.xp.cuda.Device(number).pci_bus_id))
 
     @classmethod
     def open(cls, pci_bus_id: str) -> GpuMeter | None:

@@ -30,10 +30,19 @@ def test_the_issue_problems_are_there() -> None:
 
 def test_multiplications_are_counted_layer_by_layer() -> None:
     """Forward 5 (2*4 + 4*3) = 100; backward 5 (4*3) for dL/dh_1 and 100 for the weights."""
-    problem = PROBLEMS["tiny"].__class__("odd", (2, 4, 3))
+    problem = PROBLEMS["tiny"].__class__("odd", (2, 4, 3), 20)
     assert Case(problem, 5, "float32", "inference").multiplications == 100
     assert Case(problem, 5, "float32", "step").multiplications == 100 + 60 + 100
+    assert Case(problem, 5, "float32", "fit").multiplications == 2 * 4 * 260  # two epochs of four steps
     assert problem.parameters == Network((2, 4, 3), device="cpu").parameter_count
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_fit_has_whole_batches(suite: str) -> None:
+    fits = [case for case in SUITES[suite] if case.task == "fit"]
+    assert fits
+    assert all(case.table_rows % case.batch == 0 for case in fits)
+    assert data_of(fits[0]).x.shape == (fits[0].table_rows, fits[0].problem.layer_sizes[0])
 
 
 def test_some_problems_of_a_suite() -> None:

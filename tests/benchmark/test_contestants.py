@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpu_mlp.benchmark.cases import PROBLEMS, Case, Data, data_of
+from gpu_mlp.benchmark.cases import EPOCHS, PROBLEMS, Case, Data, data_of
 from gpu_mlp.benchmark.contestants import PEERS, Contestant, UnableError, contestants_of
 from gpu_mlp.benchmark.contestants.own import Own
 from gpu_mlp.benchmark.run import _different
 from gpu_mlp.errors import ConfigError
 from tests.data.refusals import refused
 
-NAMES = [name for name in PEERS if name != "torch.compile"]
+NAMES = [name for name in PEERS if name not in ("torch.compile", "skorch")]
+FITTING = [*NAMES, "skorch"]
 
 
 def peer(name: str) -> Contestant:
@@ -58,6 +60,48 @@ def test_who_starts_elsewhere_is_named(name: str, task: Any) -> None:
     assert list(reasons) == [name]
     what = "after 1 steps the loss" if task == "step" else "an output"
     assert reasons[name].startswith(f"computes something else: {what} differs from that of gpu_mlp by ")
+
+
+def fit_case(problem: str, precision: str = "float32") -> Case:
+    """A fit of four batches."""
+    return Case(replace(PROBLEMS[problem], fit_rows=256), 64, precision, "fit")
+
+
+@pytest.mark.parametrize("name", FITTING)
+@pytest.mark.parametrize("problem", ["tiny", "small", "tabular"])
+def test_it_fits_what_gpu_mlp_fits(name: str, problem: str) -> None:
+    case, other = fit_case(problem), peer(name)
+    if (name, problem) == ("sklearn", "tiny"):
+        with pytest.raises(UnableError, match="one output for two classes"):
+            compared(case, other)
+        return
+    assert compared(case, other) == {}
+    # The order of the rows as they stand gives the same losses whatever was fitted before.
+    works = [each.set_up(case, data_of(case)) for each in (Own("cpu"), other)]
+    found = []
+    for work in works:
+        first = work.result()
+        work.run(2)
+        np.testing.assert_array_equal(work.result(), first)
+        found.append(first)
+    assert found[0].shape == (EPOCHS,)
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_who_fits_from_elsewhere_is_named(name: str) -> None:
+    data = data_of(fit_case("small"))
+    for omega in data.weights:
+        omega *= 1.5
+    reasons = compared(fit_case("small"), peer(name), data)
+    assert reasons[name].startswith(
+        "computes something else: an epoch's loss differs from that of gpu_mlp by "
+    )
+
+
+def test_skorch_is_measured_in_fits() -> None:
+    with pytest.raises(UnableError, match="measured in whole fits"):
+        peer("skorch").set_up(Case(PROBLEMS["small"], 32, "float32", "step"), None)  # type: ignore[arg-type]
 
 
 def test_who_takes_another_step_is_named() -> None:
@@ -110,10 +154,10 @@ def test_a_peer_is_asked_for_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "module"), [("torch", "torch"), ("jax", "jax")])
-def test_what_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch, name: str, module: str) -> None:
+@pytest.mark.parametrize("name", ["torch", "jax", "skorch"])
+def test_what_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    for place in ("pytorch", "jax_jit"):
+    for place in ("pytorch", "jax_jit", "skorch_net"):
         monkeypatch.setattr(f"gpu_mlp.benchmark.contestants.{place}.find_spec", lambda _: None)
     assert "is not installed" in contestants_of((), (name,))[0].missing()
 

@@ -11,7 +11,7 @@ from gpu_mlp.benchmark import limits
 from gpu_mlp.benchmark.cases import PROBLEMS, Case, Problem
 from gpu_mlp.benchmark.limits import Ceilings, Floor, floor_of, measure_ceilings
 
-SMALL: Any = Problem("odd", (2, 3, 4))
+SMALL: Any = Problem("odd", (2, 3, 4), 16)
 # 1 GFLOP/s for small products and 10 for large ones; 1 GB/s in a cache of 1 kB and 0.1 beyond it; 1 us a call.
 CEILINGS = Ceilings({"float32": {64: 1e9, 1024: 1e10}}, {1000: 1e9, 10**9: 1e8}, 1e-6)
 

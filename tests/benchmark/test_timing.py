@@ -46,23 +46,56 @@ def test_the_time_of_a_run_is_measured_in_every_round() -> None:
     clock = Clock()
     works = {"a": Steady(clock, "a", 0.01), "b": Steady(clock, "b", 0.03)}
     times = timed(works, Method(5, 0.5), clock)
-    assert times["a"] == pytest.approx([0.01] * 5)
-    assert times["b"] == pytest.approx([0.03] * 5)
-    assert ratio_of(times["b"], times["a"]).ratio == pytest.approx(3.0)
+    assert times["a"].seconds == pytest.approx([0.01] * 5)
+    assert times["b"].seconds == pytest.approx([0.03] * 5)
+    assert ratio_of(times["b"].seconds, times["a"].seconds).ratio == pytest.approx(3.0)
 
 
 def test_slow_first_runs_do_not_count() -> None:
     clock = Clock()
     times = timed({"a": Steady(clock, "a", 0.01, slow=4)}, Method(5, 0.5), clock)
-    assert times["a"] == pytest.approx([0.01] * 5)
+    assert times["a"].seconds == pytest.approx([0.01] * 5)
 
 
 def test_everybody_is_first_in_turn() -> None:
     clock = Clock()
     works = {name: Steady(clock, name, 1.0) for name in "abc"}
-    timed(works, Method(3, 1.0), clock)
+    timed(works, Method(3, 4.0), clock)
     rounds = clock.order[-18:]  # each block runs uncounted and counted
     assert rounds == "aabbccbbccaaccaabb"
+
+
+def test_a_run_that_is_longer_than_a_block_is_not_run_twice() -> None:
+    clock = Clock()
+    timed({"a": Steady(clock, "a", 9.0)}, Method(3, 1.0), clock)
+    assert clock.order == "a" * (2 + 3)  # two that agree, and the rounds
+
+
+class Counting:
+    """A meter of what grows with the clock, of memory, and of words."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.reads = clock, 0
+
+    def read(self) -> Any:
+        self.reads += 1
+        words = {"gpu_throttled": "power cap" if self.reads == 2 else ""}
+        return {"cpu_seconds": 2.0 * self.clock.now, "resident_bytes": 1e6 * self.reads, **words}
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_the_meters_tell_is_of_one_run() -> None:
+    """cpu_seconds of two processors; memory is the largest of a round, of which the median is taken."""
+    clock = Clock()
+    meter = Counting(clock)
+    times = timed({"a": Steady(clock, "a", 0.01)}, Method(3, 0.2), clock, meters=[meter])
+    assert meter.reads == 6
+    found = times["a"].measured()
+    assert found["cpu_seconds"] == pytest.approx(0.02)
+    assert found["resident_bytes"] == 4e6
+    assert found["gpu_throttled"] == "power cap"
 
 
 def test_a_block_is_about_as_long_as_asked() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import Case, Data
+from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["Contestant", "UnableError", "Work"]
 
@@ -19,10 +20,16 @@ class Work(Protocol):
     """A case that a contestant has set up, with its data in place."""
 
     def run(self, count: int) -> None:
-        """So many steps, or inferences, one after the other; returns when the last is done."""
+        """So many steps, inferences or fits, one after the other; returns when the last is done.
+
+        A fit begins with the data's weights each time, and draws an order of the rows for each epoch.
+        """
 
     def result(self) -> NDArray[Any]:
-        """Of the last of them, on the host: the loss before the step (), or the outputs f_K (B, O)."""
+        """Of the last of them, on the host: the loss before the step (), or the outputs f_K (B, O).
+
+        Of a fit, every epoch's mean loss (E,) of one more, which takes the rows as they stand.
+        """
 
 
 class Contestant(Protocol):
@@ -39,6 +46,9 @@ class Contestant(Protocol):
 
     def set_threads(self, threads: int) -> None:
         """How many of the processor's it may use; called before the first case."""
+
+    def meters(self) -> list[Meter]:
+        """Of what it computes on, beside the processor."""
 
     def set_up(self, case: Case, data: Data) -> Work:
         """Make everything but the first run. Raises UnableError."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["Jax"]
 
@@ -29,6 +30,10 @@ class Jax:
     def set_threads(self, threads: int) -> None:
         """It has no setting for that."""
 
+    def meters(self) -> list[Meter]:
+        """None."""
+        return []
+
     def set_up(self, case: Case, data: Data) -> Work:
         """The parameters as a list of pairs, and the function, not yet compiled."""
         import jax
@@ -42,7 +47,8 @@ class Jax:
         parameters = [(put(omega), put(beta)) for omega, beta in zip(data.weights, data.biases, strict=True)]
         if case.task == "inference":
             return _Inference(jax.jit(_forward), parameters, put(data.x))
-        return _Training(case, parameters, put(data.x), put(data.y))
+        kind = _Fit if case.task == "fit" else _Training
+        return kind(case, parameters, put(data.x), put(data.y))
 
 
 def _forward(parameters: Any, x: Any) -> Any:
@@ -82,15 +88,25 @@ def _adam(state: Any, x: Any, y: Any, *, regression: bool) -> Any:
     return (step, each(moved, parameters, first, second), first, second), loss
 
 
+def _start(parameters: Any, dtype: Any) -> Any:
+    """Adam's state before the first step, in memory of its own."""
+    import jax
+    import jax.numpy as jnp
+
+    each = jax.tree_util.tree_map
+    return (
+        jnp.asarray(0.0, dtype),
+        each(jnp.array, parameters),
+        *(each(jnp.zeros_like, parameters) for _ in range(2)),
+    )
+
+
 class _Training:
     def __init__(self, case: Case, parameters: Any, x: Any, y: Any) -> None:
         import jax
-        import jax.numpy as jnp
 
         self._step = jax.jit(partial(_adam, regression=case.problem.is_regression), donate_argnums=0)
-        zeros = partial(jax.tree_util.tree_map, jnp.zeros_like)
-        copied = jax.tree_util.tree_map(jnp.array, parameters)
-        self._state = (jnp.asarray(0.0, x.dtype), copied, zeros(parameters), zeros(parameters))
+        self._state = _start(parameters, x.dtype)
         self._x, self._y, self._loss = x, y, None
 
     def run(self, count: int) -> None:
@@ -114,3 +130,44 @@ class _Inference:
 
     def result(self) -> NDArray[Any]:
         return np.asarray(self._outputs)
+
+
+class _Fit:
+    """An epoch is one jitted function, which scans over the batches."""
+
+    def __init__(self, case: Case, parameters: Any, x: Any, y: Any) -> None:
+        import jax
+
+        batches = len(x) // case.batch
+        step = partial(_adam, regression=case.problem.is_regression)
+
+        def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
+            def one(state: Any, rows: Any) -> Any:
+                return step(state, x[rows], y[rows])
+
+            state, losses = jax.lax.scan(one, state, order.reshape(batches, case.batch))
+            return state, losses.mean()
+
+        self._epoch = jax.jit(epoch, donate_argnums=0)
+        self._parameters, self._x, self._y = parameters, x, y
+        self._key = jax.random.key(0)
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._fit(shuffle=True)
+
+    def result(self) -> NDArray[Any]:
+        return np.asarray(self._fit(shuffle=False))
+
+    def _fit(self, *, shuffle: bool) -> list[float]:
+        import jax
+        import jax.numpy as jnp
+
+        state, losses, order = _start(self._parameters, self._x.dtype), [], jnp.arange(len(self._x))
+        for _ in range(EPOCHS):
+            if shuffle:
+                self._key, key = jax.random.split(self._key)
+                order = jax.random.permutation(key, len(self._x))
+            state, loss = self._epoch(state, self._x, self._y, order)
+            losses.append(loss)
+        return [float(loss) for loss in losses]

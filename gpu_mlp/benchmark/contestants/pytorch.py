@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gpu_mlp
-from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
 from gpu_mlp.benchmark.contestants.own import network_of
+from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["PyTorch"]
 
@@ -34,13 +35,19 @@ class PyTorch:
 
         torch.set_num_threads(threads)
 
+    def meters(self) -> list[Meter]:
+        """None."""
+        return []
+
     def set_up(self, case: Case, data: Data) -> Work:
         """A `Sequential` with the data's weights, and its Adam."""
         import torch
 
         if case.precision not in ("float32", "float64"):
             raise UnableError(f"the step in {case.precision} is not written for PyTorch on the CPU")
-        module = gpu_mlp.to_torch(network_of(case, data, "cpu"))
+        if case.task == "fit":
+            return _Fit(case, data, compiled=self._compiled)
+        module = module_of(case, data)
         x = torch.from_numpy(data.x)
         run: Callable[[], Any]
         if case.task == "inference":
@@ -50,24 +57,34 @@ class PyTorch:
                 with torch.inference_mode():
                     return forward(x)
         else:
-            run = _step(module, x, torch.from_numpy(data.y), case, compiled=self._compiled)
+            step = _step(module, case, compiled=self._compiled)
+            y = torch.from_numpy(data.y)
+
+            def run() -> Any:
+                return step(x, y)
+
         return _Work(run)
 
 
-def _step(module: Any, x: Any, y: Any, case: Case, *, compiled: bool) -> Callable[[], Any]:
+def module_of(case: Case, data: Data) -> Any:
+    """A `Sequential` with the data's weights."""
+    return gpu_mlp.to_torch(network_of(case, data, "cpu"))
+
+
+def _step(module: Any, case: Case, *, compiled: bool) -> Callable[[Any, Any], Any]:
     import torch
 
     optimizer = torch.optim.Adam(module.parameters(), LEARNING_RATE)
     loss_of = torch.nn.MSELoss() if case.problem.is_regression else torch.nn.CrossEntropyLoss()
 
-    def forward() -> Any:
+    def forward(x: Any, y: Any) -> Any:
         return loss_of(module(x), y)
 
     loss_now = torch.compile(forward) if compiled else forward
 
-    def step() -> Any:
+    def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        loss = loss_now()
+        loss = loss_now(x, y)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -86,3 +103,35 @@ class _Work:
 
     def result(self) -> NDArray[Any]:
         return np.asarray(self._last)
+
+
+class _Fit:
+    """The loop as its users write it, over slices of a shuffled tensor."""
+
+    def __init__(self, case: Case, data: Data, *, compiled: bool) -> None:
+        import torch
+
+        self._case, self._data, self._compiled = case, data, compiled
+        self._x, self._y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._fit(shuffle=True)
+
+    def result(self) -> NDArray[Any]:
+        return np.asarray(self._fit(shuffle=False))
+
+    def _fit(self, *, shuffle: bool) -> list[float]:
+        import torch
+
+        step = _step(module_of(self._case, self._data), self._case, compiled=self._compiled)
+        rows, batch, losses = len(self._x), self._case.batch, []
+        for _ in range(EPOCHS):
+            x, y, total = self._x, self._y, torch.zeros(())
+            if shuffle:
+                order = torch.randperm(rows)
+                x, y = x[order], y[order]
+            for start in range(0, rows, batch):
+                total += step(x[start : start + batch], y[start : start + batch])
+            losses.append(float(total) * batch / rows)
+        return losses

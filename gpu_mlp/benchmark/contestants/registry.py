@@ -9,6 +9,7 @@ from gpu_mlp.benchmark.contestants.jax_jit import Jax
 from gpu_mlp.benchmark.contestants.own import Own
 from gpu_mlp.benchmark.contestants.pytorch import PyTorch
 from gpu_mlp.benchmark.contestants.scikit_learn import ScikitLearn
+from gpu_mlp.benchmark.contestants.skorch_net import Skorch
 from gpu_mlp.config import check_choice
 
 __all__ = ["PEERS", "contestants_of"]
@@ -18,6 +19,7 @@ PEERS: dict[str, Callable[[], Contestant]] = {
     "torch.compile": lambda: PyTorch(compiled=True),
     "jax": Jax,
     "sklearn": ScikitLearn,
+    "skorch": Skorch,
 }
 
 

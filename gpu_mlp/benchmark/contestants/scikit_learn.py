@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.benchmark.cases import LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["ScikitLearn"]
 
@@ -25,13 +27,18 @@ class ScikitLearn:
     def set_threads(self, threads: int) -> None:
         """BLAS has the number that threadpoolctl was told for all."""
 
+    def meters(self) -> list[Meter]:
+        """None."""
+        return []
+
     def set_up(self, case: Case, data: Data) -> Work:
         """An estimator with the data's weights and a new optimizer."""
         if case.precision not in ("float32", "float64"):
             raise UnableError(f"scikit-learn has no {case.precision}")
         if case.problem.layer_sizes[-1] == 2:
             raise UnableError("scikit-learn has one output for two classes, another network")
-        return _Work(_estimator(case, data), case, data)
+        kind = _Fit if case.task == "fit" else _Work
+        return kind(_estimator(case, data), case, data)
 
 
 def _estimator(case: Case, data: Data) -> Any:
@@ -45,13 +52,20 @@ def _estimator(case: Case, data: Data) -> Any:
         batch_size=case.batch,
         learning_rate_init=LEARNING_RATE,
         shuffle=False,
+        max_iter=EPOCHS,
+        tol=0.0,
+        n_iter_no_change=np.inf,
         random_state=0,
     )
-    _fit(estimator, case, data)
-    parameters = [omega.T.copy() for omega in data.weights], [beta.copy() for beta in data.biases]
-    estimator.coefs_, estimator.intercepts_ = parameters
-    estimator._optimizer = AdamOptimizer(parameters[0] + parameters[1], LEARNING_RATE)
+    _fit(estimator, case, Data(data.x[: case.batch], data.y[: case.batch], data.weights, data.biases))
+    _give_weights(estimator, data)
+    estimator._optimizer = AdamOptimizer(estimator.coefs_ + estimator.intercepts_, LEARNING_RATE)
     return estimator
+
+
+def _give_weights(estimator: Any, data: Data) -> None:
+    estimator.coefs_ = [omega.T.copy() for omega in data.weights]
+    estimator.intercepts_ = [beta.copy() for beta in data.biases]
 
 
 def _fit(estimator: Any, case: Case, data: Data) -> None:
@@ -77,6 +91,38 @@ class _Work:
         if self._case.task == "inference":
             # Of a classification it gives softmax(f), whose logarithm is f up to a number for each row.
             return np.asarray(self._outputs if self._case.problem.is_regression else np.log(self._outputs))
-        # Half the squared error is what scikit-learn minimises, which Adam does not tell from the whole.
-        factor = 2.0 if self._case.problem.is_regression else 1.0
-        return np.asarray(factor * self._estimator.loss_)
+        return np.asarray(_factor(self._case) * self._estimator.loss_)
+
+
+def _factor(case: Case) -> float:
+    """Half the squared error is what scikit-learn minimises, which Adam does not tell from the whole."""
+    return 2.0 if case.problem.is_regression else 1.0
+
+
+class _Fit:
+    """`fit`, which goes on from the weights that the estimator has."""
+
+    def __init__(self, estimator: Any, case: Case, data: Data) -> None:
+        estimator.warm_start = True
+        self._estimator, self._case, self._data = estimator, case, data
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self._fit(shuffle=True)
+
+    def result(self) -> NDArray[Any]:
+        return _factor(self._case) * np.asarray(self._fit(shuffle=False))
+
+    def _fit(self, *, shuffle: bool) -> list[float]:
+        from sklearn.exceptions import ConvergenceWarning
+
+        estimator = self._estimator
+        _give_weights(estimator, self._data)
+        estimator.loss_curve_, estimator.shuffle = [], shuffle
+        estimator.best_loss_, estimator._no_improvement_count = np.inf, 0
+        y = self._data.y.ravel() if self._case.problem.is_regression else self._data.y
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            estimator.fit(self._data.x, y)
+        losses: list[float] = estimator.loss_curve_
+        return losses
