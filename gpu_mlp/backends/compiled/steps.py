@@ -73,8 +73,10 @@ def step_on_batch(
     f, dl_df, loss = units[last:], errors[last:], np.zeros(1)
     given = f.ctypes.data, y, share.ctypes.data, parameter
     call(loss_function, (*given, dl_df.ctypes.data, loss.ctypes.data, rows, outputs))
-    loss[0] *= reported
     backward(blas, layers, parameters, x, units, errors, gradients)
+    if optimizer == 0:
+        return loss[0]  # type: ignore[no-any-return]
+    loss[0] *= reported
     if l2_penalty > 0.0:
         loss[0] += add_l2_penalty(l2_penalty, parameters, gradients, weights, total)
     if largest_norm < math.inf:
@@ -135,9 +137,8 @@ def steps(
     the weights (N,); order (S B,) of its rows. weights, x, y and share: where the rows of a batch come to lie, y by
     its address, and their shares of the mean. Without an order (0,) they are there; without weights (0,) the shares
     are, of the given total weight. addresses: of the loss and the optimizer, how many parameters are weights, and the
-    address of BLAS's gemm.
-    numbers: the loss's parameter, factor and `reported`, the L2 penalty, the largest norm. Writes every step's loss
-    into losses (S,).
+    address of BLAS's gemm; without an optimizer (0) it is left at the gradients. numbers: the loss's parameter, factor
+    and `reported`, the L2 penalty, the largest norm. Writes every step's loss into losses (S,).
     """
     rows, blas = x.shape[0], (addresses[3], np.empty(7, np.int64), np.array([1, 0], x.dtype))
     for i in range(learning_rates.size):

@@ -40,9 +40,9 @@ NO_ORDER = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class _Bound:
-    """What a call is given of an optimizer."""
+    """What a call is given of an optimizer, or of none, which leaves it at the gradients."""
 
-    optimizer: OptimizerState
+    optimizer: OptimizerState | None
     memory: tuple[Array, Array, Array, Array]
     update: int
     constants: NDArray[np.float64]
@@ -67,7 +67,7 @@ class CompiledStep:
         batch.row_shares = row_shares(dtype)
         self.network = network
         self.loss: Array = np.zeros((), dtype)
-        self._batch, self._loss, self._gradients = batch, loss, gradients
+        self._batch, self._loss, self.gradients = batch, loss, gradients
         work = 3 * rows * network.parameter_count
         largest = rows * max(i * o for i, o in pairwise(network.layer_sizes))
         self.products = products_of(largest, work, beside_reader=beside_reader)
@@ -81,6 +81,10 @@ class CompiledStep:
         self._weights = network.parameters.layout.bias_offsets[0]
         self._bound: _Bound | None = None
 
+    def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
+        """Forward, loss and backward: fills `loss` and `gradients`."""
+        self._run(x, y, share, None, 0.0, None)
+
     def run(
         self,
         x: Array,
@@ -91,6 +95,18 @@ class CompiledStep:
         finish: Finish | None,
     ) -> None:
         """The whole step on a batch from anywhere."""
+        with self.products:
+            self._run(x, y, share, optimizer, learning_rate, finish)
+
+    def _run(
+        self,
+        x: Array,
+        y: Array,
+        share: Array,
+        optimizer: OptimizerState | None,
+        learning_rate: float,
+        finish: Finish | None,
+    ) -> None:
         if not (x.flags.writeable and x.flags.aligned):
             self._batch.x[...] = x
             x = self._batch.x
@@ -136,7 +152,10 @@ class CompiledStep:
             last = first + len(rates)
             index = np.require(order[first * rows : last * rows], np.int64, ["C", "W"])
             batch = self._batch.x, own_y, share
-            self._call(addresses, index, own_weights, *batch, rates, losses[first:last], optimizer, finish)
+            with self.products:
+                self._call(
+                    addresses, index, own_weights, *batch, rates, losses[first:last], optimizer, finish
+                )
             self.loss[...] = losses[last - 1]
             if after(last):
                 return
@@ -151,7 +170,7 @@ class CompiledStep:
         share: Array,
         learning_rates: Sequence[float],
         losses: Array,
-        optimizer: OptimizerState,
+        optimizer: OptimizerState | None,
         finish: Finish | None,
     ) -> None:
         bound = self._bound
@@ -163,31 +182,34 @@ class CompiledStep:
             largest_norm = math.inf if finish.clip_norm is None else finish.clip_norm
         loss = self._loss
         loss_function = loss_address(loss.name, self.network.dtype, labels=y.ndim == 1)
-        with self.products:
-            self._steps(
-                self._layers,
-                (*bound.memory, self._units, self._errors, norm),
-                table,
-                order,
-                weights,
-                x,
-                y.ctypes.data,
-                share,
-                (loss_function, bound.update, self._weights, self._gemm),
-                (self._parameter, loss.factor, loss.reported, penalty, largest_norm),
-                total,
-                bound.constants,
-                np.array(learning_rates, np.float64),
-                optimizer.step + 1,
-                losses,
-            )
-        optimizer.step += len(learning_rates)
+        self._steps(
+            self._layers,
+            (*bound.memory, self._units, self._errors, norm),
+            table,
+            order,
+            weights,
+            x,
+            y.ctypes.data,
+            share,
+            (loss_function, bound.update, self._weights, self._gemm),
+            (self._parameter, loss.factor, loss.reported, penalty, largest_norm),
+            total,
+            bound.constants,
+            np.array(learning_rates, np.float64),
+            0 if optimizer is None else optimizer.step + 1,
+            losses,
+        )
+        if optimizer is not None:
+            optimizer.step += len(learning_rates)
 
-    def _bind(self, optimizer: OptimizerState) -> _Bound:
+    def _bind(self, optimizer: OptimizerState | None) -> _Bound:
+        parameters, gradients = self.network.parameters.flat, self.gradients.flat
+        if optimizer is None:
+            return _Bound(None, (parameters, gradients, self._none, self._none), 0, constants_of({}))
         states = [*optimizer.arrays.values(), self._none, self._none]
         return _Bound(
             optimizer=optimizer,
-            memory=(self.network.parameters.flat, self._gradients.flat, states[0], states[1]),
+            memory=(parameters, gradients, states[0], states[1]),
             update=optimizer_address(optimizer.optimizer.primitive, self.network.dtype),
             constants=constants_of(optimizer.optimizer.constants()),
         )

@@ -10,22 +10,17 @@ and then some of the parameters through that sum and the update.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from gpu_mlp.backends.base import Array
-from gpu_mlp.backends.blas_threads import blas_threads, limit_own_thread, one_blas_thread
-from gpu_mlp.config import Loss
+from gpu_mlp.backends.blas_threads import blas_threads, one_blas_thread
+from gpu_mlp.backends.threads import edges_of, together
 from gpu_mlp.learning.optimizers import OptimizerState
 from gpu_mlp.learning.steps.finish import Finish
-from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS, LayerwiseStep
-from gpu_mlp.network.factors import Factors
+from gpu_mlp.learning.steps.layerwise import UFUNC_BUFFER_ELEMENTS
 from gpu_mlp.network.network import Network
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer
 
@@ -48,49 +43,51 @@ def threads_for(network: Network, rows: int) -> int:
     return threads if rows >= threads * FEWEST_ROWS else 1
 
 
-@cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="gpu_mlp", initializer=limit_own_thread)
+class Part(Protocol):
+    """A step of some rows of a batch, without its update."""
+
+    loss: Array
+    gradients: Any
+
+    def compute_gradients(self, x: Array, y: Array, share: Array, step: int) -> None:
+        """Forward, loss and backward: fills `loss` and `gradients.flat`."""
+
+    def finite_layers(self) -> list[bool]:
+        """For every layer, whether all of the last step were finite."""
 
 
-# A forked process has the pool but not its threads.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+MakePart: TypeAlias = Callable[[ParameterBuffer, int, int], Part]
 
 
 class ThreadedStep:
     """All memory for steps of exactly `rows` rows on `threads` threads, and the step.
 
-    Who computes what is fixed by `rows` and `threads`, and the parts' gradients are added in one order: the same seed
-    gives the same bits as long as the number of threads is the same.
+    make_part makes the step of the rows from start to stop of the batch, whose gradients go into the buffer that it is
+    given. Who computes what is fixed by `rows` and `threads`, and the parts' gradients are added in one order: the same
+    seed gives the same bits as long as the number of threads is the same.
     """
 
     def __init__(
         self,
         network: Network,
-        factors: Factors,
-        loss: Loss,
         gradients: ParameterBuffer,
         rows: int,
+        make_part: MakePart,
         *,
         threads: int,
-        dropout: float,
-        seed: int,
     ) -> None:
         self.network = network
         self.products = one_blas_thread
         self.loss: Array = network.ops.xp.zeros((), network.dtype)
         self._gradients = gradients
-        edges = _edges(rows, threads, ROWS_MULTIPLE)
+        edges = edges_of(rows, threads, ROWS_MULTIPLE)
         others = [ParameterBuffer(network.ops, gradients.layout, network.dtype) for _ in edges[1:]]
         self.parts = [
-            LayerwiseStep(
-                network, factors, loss, buffer, stop - start, dropout=dropout, seed=seed, first_row=start
-            )
+            make_part(buffer, start, stop)
             for buffer, (start, stop) in zip([gradients, *others], edges, strict=True)
         ]
         self._rows = [slice(start, stop) for start, stop in edges]
-        self._elements = _edges(gradients.flat.size, threads, ALIGNMENT)
+        self._elements = edges_of(gradients.flat.size, threads, ALIGNMENT)
         # All threads' conversion buffers together are as large as those of a step on one.
         self._buffer_elements = max(UFUNC_BUFFER_ELEMENTS // threads // 16 * 16, 256)
 
@@ -105,7 +102,7 @@ class ThreadedStep:
     ) -> None:
         """The whole step: gradients, what finishes them, update."""
 
-        def compute(part: LayerwiseStep, rows: slice) -> None:
+        def compute(part: Part, rows: slice) -> None:
             np.setbufsize(self._buffer_elements)  # in the context of this call alone
             part.compute_gradients(x[rows], y[rows], share[rows], optimizer.step)
 
@@ -117,13 +114,13 @@ class ThreadedStep:
             update(start, stop)
 
         with self.products:
-            _together(compute, list(zip(self.parts, self._rows, strict=True)))
+            together(compute, list(zip(self.parts, self._rows, strict=True)))
             self.loss[...] = sum(part.loss for part in self.parts)
             if finish is not None:
-                _together(self._add_parts, self._elements)
+                together(self._add_parts, self._elements)
                 finish(self._gradients.flat, self.loss)
             optimizer.begin_step()
-            _together(add_and_update if finish is None else update, self._elements)
+            together(add_and_update if finish is None else update, self._elements)
 
     def _add_parts(self, start: int, stop: int) -> None:
         """The gradients of all parts into those of the first, for some of the parameters."""
@@ -134,25 +131,3 @@ class ThreadedStep:
     def finite_layers(self) -> list[bool]:
         """For every layer k, whether all of the last step were finite; see `LayerwiseStep.finite_layers`."""
         return [all(layer) for layer in zip(*(part.finite_layers() for part in self.parts), strict=True)]
-
-
-def _edges(size: int, parts: int, multiple: int) -> list[tuple[int, int]]:
-    """Start and stop of `parts` pieces of 0..size of nearly the same size, cut at multiples."""
-    cuts = [round(size * i / parts / multiple) * multiple for i in range(parts)]
-    return list(zip(cuts, [*cuts[1:], size], strict=True))
-
-
-def _together(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
-    """Call `work` with each of the arguments, the first in this thread and the others in the pool's.
-
-    NumPy keeps by context what it does about overflow and how large its buffers are: each call gets a copy of ours.
-    """
-    first, *others = arguments
-    pool = _pool(len(others))
-    running = [pool.submit(copy_context().run, work, *each) for each in others]
-    try:
-        copy_context().run(work, *first)
-    finally:
-        wait(running)  # before any memory is used again
-    for future in running:
-        future.result()

@@ -49,10 +49,16 @@ class Run:
         what: dict[str, Any] = {"dropout": dropout, "seed": 5}
         self.gradients = buffer
         factors = Factors(self.network.ops, self.network.parameters)
-        self.step = (
-            ThreadedStep(self.network, factors, Loss(loss), buffer, rows, threads=threads, **what)
+
+        def part(gradients: ParameterBuffer, start: int, stop: int) -> LayerwiseStep:
+            return LayerwiseStep(
+                self.network, factors, Loss(loss), gradients, stop - start, first_row=start, **what
+            )
+
+        self.step: Any = (
+            ThreadedStep(self.network, buffer, rows, part, threads=threads)
             if threads
-            else LayerwiseStep(self.network, factors, Loss(loss), buffer, rows, **what)
+            else part(buffer, 0, rows)
         )
         self.optimizer = OptimizerState(
             self.network.ops, optimizer or Adam(1e-2), self.network.parameters.flat
