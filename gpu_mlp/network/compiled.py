@@ -5,7 +5,6 @@ Imported only where Numba is installed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.backends.base import GRADIENT_FROM_H, Array
-from gpu_mlp.backends.blas_threads import products_of
+from gpu_mlp.backends.blas_threads import blas_threads, one_blas_thread, products_of
 from gpu_mlp.backends.compiled.activations import activation_address, gradient_address
-from gpu_mlp.backends.compiled.passes import F
 from gpu_mlp.backends.compiled.products import gemm_address
-from gpu_mlp.backends.compiled.steps import compiled_forward
+from gpu_mlp.backends.compiled.steps import compiled_outputs
+from gpu_mlp.backends.threads import edges_of, together
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer, ParameterLayout
 
 __all__ = ["CompiledOutputs", "place_layers"]
+
+# Where threads that compute some rows each, so many at a time, are faster than BLAS's own (measured with two).
+BLOCK = 1024
+FEWEST_OF_THREADS = 1 << 25  # multiplications
 
 
 @lru_cache(maxsize=64)
@@ -48,29 +51,32 @@ def place_layers(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the output of so many rows of such a network needs beside memory."""
+    """How the output of so many rows is computed: `parts` of them in threads of their own, each `block` at a time."""
 
     layers: NDArray[np.int64]
     units: int
-    output: slice
-    shape: tuple[int, int]
+    block: int
+    parts: list[tuple[int, int]]
     products: AbstractContextManager[None]
-    forward: Callable[..., None]
+    compute: Callable[..., None]
     gemm: int
 
 
 @lru_cache(maxsize=64)
-def _plan(layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str) -> _Plan:
-    layers, units = place_layers(layout, activations, rows, dtype)
-    start, shape = int(layers[-1, F]), (rows, layout.layer_sizes[-1])
+def _plan(
+    layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str, threads: int
+) -> _Plan:
     weights = [inputs * outputs for inputs, outputs in pairwise(layout.layer_sizes)]
+    is_large = threads > 1 and rows >= threads * BLOCK and rows * sum(weights) >= FEWEST_OF_THREADS
+    block = BLOCK if is_large else rows
+    layers, units = place_layers(layout, activations, block, dtype)
     return _Plan(
         layers=layers,
         units=units,
-        output=slice(start, start + math.prod(shape)),
-        shape=shape,
-        products=products_of(rows * max(weights), rows * sum(weights)),
-        forward=compiled_forward(dtype),
+        block=block,
+        parts=edges_of(rows, threads if is_large else 1, 1),
+        products=one_blas_thread if is_large else products_of(rows * max(weights), rows * sum(weights)),
+        compute=compiled_outputs(dtype),
         gemm=gemm_address(dtype),
     )
 
@@ -82,9 +88,11 @@ class CompiledOutputs:
         self, parameters: ParameterBuffer, activations: tuple[str, ...], rows: int, dtype: str
     ) -> None:
         self._parameters = parameters.flat
-        self._plan = plan = _plan(parameters.layout, activations, rows, dtype)
-        self._units = np.empty(plan.units, dtype)
-        self._output = self._units[plan.output].reshape(plan.shape)
+        # How many threads there are is asked only where more than one would be used.
+        threads = blas_threads() if rows >= 2 * BLOCK else 1
+        self._plan = plan = _plan(parameters.layout, activations, rows, dtype, threads)
+        self._output = np.empty((rows, parameters.layout.layer_sizes[-1]), dtype)
+        self._units = [np.empty(plan.units, dtype) for _ in plan.parts]
 
     def __call__(self, x: Array) -> Array:
         """f_K (B, D_{K+1}) of x (B, D_0), in memory that the next call overwrites."""
@@ -92,5 +100,13 @@ class CompiledOutputs:
         if not (x.flags.writeable and x.flags.aligned):
             x = x.copy()
         with plan.products:
-            plan.forward(plan.layers, self._parameters, x, self._units, plan.gemm)
+            if len(plan.parts) == 1:
+                self._compute(x, self._units[0], slice(None))
+            else:
+                pairs = zip(self._units, plan.parts, strict=True)
+                together(self._compute, [(x, units, slice(*edges)) for units, edges in pairs])
         return self._output
+
+    def _compute(self, x: Array, units: Array, rows: slice) -> None:
+        plan = self._plan
+        plan.compute(plan.layers, self._parameters, x[rows], units, self._output[rows], plan.block, plan.gemm)

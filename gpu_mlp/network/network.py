@@ -35,6 +35,8 @@ class Network:
         dtype: "float32" or "float64".
         device: "auto", "cpu", "cuda" or "cuda:N".
 
+    `activations` has the activation of every hidden layer.
+
     Raises ConfigError for a setting that is unknown or out of range, DeviceError for a device that cannot be used.
     """
 
@@ -83,17 +85,13 @@ class Network:
     def _build(self, config: NetworkConfig, ops: Ops) -> None:
         self.config = config
         self.ops = ops
+        self.activations = config.activations
         self.parameters = ParameterBuffer(ops, ParameterLayout(config.layer_sizes), config.dtype)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """(D_0, ..., D_{K+1})"""
         return self.config.layer_sizes
-
-    @property
-    def activations(self) -> tuple[str, ...]:
-        """The activation of every hidden layer."""
-        return self.config.activations
 
     @property
     def dtype(self) -> str:
@@ -178,9 +176,12 @@ class Network:
         `TrainingConfig`; "auto" is the network's own type.
         """
         inputs = self.as_inputs(x)
-        output: Array = self.ops.xp.empty((len(inputs), self.layer_sizes[-1]), self.dtype)
-        for rows, outputs in self._output_blocks(inputs, precision):
-            output[rows] = outputs
+        rows = len(inputs)
+        if 0 < rows <= self.rows_at_once:
+            return self._output_pass(precision)(rows)(to_type(self.ops, inputs, self.dtype))
+        output: Array = self.ops.xp.empty((rows, self.layer_sizes[-1]), self.dtype)
+        for block, outputs in self._output_blocks(inputs, precision):
+            output[block] = outputs
         return output
 
     def output_blocks(self, x: Any, *, precision: str = "auto") -> Iterator[tuple[slice, Array]]:

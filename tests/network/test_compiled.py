@@ -14,7 +14,8 @@ from gpu_mlp.network.network import Network
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
-from gpu_mlp.network.compiled import CompiledOutputs
+from gpu_mlp.network import compiled
+from gpu_mlp.network.compiled import BLOCK, CompiledOutputs
 
 
 def filled(sizes: tuple[int, ...], activation: Any, dtype: Any) -> Network:
@@ -57,6 +58,18 @@ def test_two_passes_of_one_size_have_memory_of_their_own() -> None:
     kept = one.copy()
     second(2.0 * x)
     np.testing.assert_array_equal(one, kept)
+
+
+@pytest.mark.parametrize("rows", [2 * BLOCK, 2 * BLOCK + 777, 3 * BLOCK - 1])
+def test_many_rows_are_computed_in_threads_and_blocks(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with memory for one block, in which the last rows of a part leave room."""
+    monkeypatch.setattr(compiled, "FEWEST_OF_THREADS", 1)
+    monkeypatch.setattr(compiled, "blas_threads", lambda: 3 if rows == 3 * BLOCK - 1 else 2)
+    network = filled((4, 6, 3), "gelu_tanh", "float64")
+    x = np.random.default_rng(0).normal(size=(rows, 4))
+    outputs = CompiledOutputs(network.parameters, ("gelu_tanh",), rows, "float64")
+    assert len(outputs._units) == (1 if rows == 3 * BLOCK - 1 else 2)  # too few rows for three
+    np.testing.assert_allclose(outputs(x), layerwise(network, x), rtol=1e-12)
 
 
 def test_rows_that_may_not_be_written_to_and_begin_anywhere() -> None:

@@ -17,12 +17,12 @@ from gpu_mlp.backends.compiled.machine_code import (
     like,
     loop_formula,
 )
-from gpu_mlp.backends.compiled.passes import OUTPUTS, F, backward, forward
+from gpu_mlp.backends.compiled.passes import OUTPUTS, F, backward, forward, matrix
 from gpu_mlp.backends.compiled.rows import gather, share_rows
 from gpu_mlp.backends.records import Array
 from gpu_mlp.backends.reference.optimizers import CLIP_EPSILON
 
-__all__ = ["compiled_forward", "compiled_steps"]
+__all__ = ["compiled_outputs", "compiled_steps"]
 
 
 @loop_formula
@@ -168,14 +168,19 @@ def steps(
 
 
 @cache
-def compiled_forward(dtype: str) -> Callable[..., None]:
-    """`passes.forward` for networks of this type; compiled or read from the cache now."""
+def compiled_outputs(dtype: str) -> Callable[..., None]:
+    """`outputs` for networks of this type; compiled or read from the cache now."""
     flat, rows = array_type(dtype, 1), array_type(dtype, 2)
-    kinds = array_type("int64", 2), flat, rows, flat, types.int64
-    return entry_point(forward_alone, f"forward_{dtype}", *kinds)
+    kinds = array_type("int64", 2), flat, rows, flat, rows, types.int64, types.int64
+    return entry_point(outputs, f"outputs_{dtype}", *kinds)
 
 
-def forward_alone(layers: Array, parameters: Array, x: Array, units: Array, gemm: int) -> None:
-    """`passes.forward`, for calls from Python."""
-    blas = gemm, np.empty(7, np.int64), np.array([1, 0], x.dtype)
-    forward(blas, layers, parameters, x, units)
+def outputs(
+    layers: Array, parameters: Array, x: Array, units: Array, output: Array, block: int, gemm: int
+) -> None:
+    """The output f_K (B, D_{K+1}) of x (B, D_0), `block` rows at a time, for which units has room."""
+    blas, last = (gemm, np.empty(7, np.int64), np.array([1, 0], x.dtype)), layers[len(layers) - 1, F]
+    for start in range(0, len(x), block):
+        rows = x[start : start + block]
+        forward(blas, layers, parameters, rows, units)
+        output[start : start + len(rows)] = matrix(units, last, len(rows), output.shape[1])

@@ -27,9 +27,10 @@ from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer
 __all__ = ["ThreadedStep", "threads_for"]
 
 # Below these a step gains nothing from threads of its own (measured with 2): rows for each thread, and
-# multiplications of a step.
+# multiplications of a step, or units of a batch, whose activations BLAS's threads do not share.
 FEWEST_ROWS = 256
 FEWEST_PRODUCTS = 1 << 26
+FEWEST_UNITS = 1 << 18
 # Philox draws four numbers at a time, so the dropout masks of a part start at a multiple of 4 rows.
 ROWS_MULTIPLE = 4
 
@@ -37,7 +38,8 @@ ROWS_MULTIPLE = 4
 def threads_for(network: Network, rows: int) -> int:
     """How many threads should share a step of `rows` rows; 1 where BLAS spreads it better, and on a GPU."""
     products = 3 * rows * network.parameter_count
-    if network.device != "cpu" or rows < 2 * FEWEST_ROWS or products < FEWEST_PRODUCTS:
+    is_large = products >= FEWEST_PRODUCTS or rows * sum(network.layer_sizes[1:]) >= FEWEST_UNITS
+    if network.device != "cpu" or rows < 2 * FEWEST_ROWS or not is_large:
         return 1
     threads = blas_threads()
     return threads if rows >= threads * FEWEST_ROWS else 1
