@@ -8,12 +8,23 @@ kinds take turns.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import cache
+from pathlib import Path
 from threading import Condition, Lock, local
 from typing import Any
 
-__all__ = ["blas_threads", "limit_own_thread", "one_blas_thread", "products_of", "spread_products"]
+import numpy as np
+
+__all__ = [
+    "blas_threads",
+    "limit_own_thread",
+    "numpys_blas",
+    "one_blas_thread",
+    "products_of",
+    "spread_products",
+]
 
 # Multiplications: a product of fewer is not spread by OpenBLAS, and a step of more gains by spreading (measured with
 # two threads; between the two, waking the threads takes longer than they save).
@@ -57,13 +68,21 @@ class _Library:
             self._controller.clear_controlling_thread()
 
 
+def numpys_blas(paths: Iterable[str]) -> str | None:
+    """Which of the loaded libraries came with NumPy; None where it has none of its own."""
+    home = Path(np.__file__).parent
+    own = (path for path in paths if home in Path(path).parents or Path(path).parent.name == "numpy.libs")
+    return next(own, None)
+
+
 @cache
 def _libraries() -> list[_Library]:
+    """NumPy's, or all where it has none of its own: SciPy's wheels bring another, which computes nothing here."""
     from threadpoolctl import ThreadpoolController
 
-    return [
-        _Library(controller) for controller in ThreadpoolController().select(user_api="blas").lib_controllers
-    ]
+    controllers = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = numpys_blas(controller.filepath for controller in controllers)
+    return [_Library(each) for each in controllers if own is None or each.filepath == own]
 
 
 def limit_own_thread() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_mlp.backends.base import PRECISION_NAMES
 from gpu_mlp.config import check_choice
 
 __all__ = ["EPOCHS", "LEARNING_RATE", "PROBLEMS", "SUITES", "Case", "Data", "Problem", "cases_of", "data_of"]
@@ -132,12 +133,21 @@ SUITES = {
 }
 
 
-def cases_of(suite: str, problems: tuple[str, ...] = ()) -> list[Case]:
-    """The cases of a suite, or those of some problems in it. Raises ConfigError for what is unknown."""
+def cases_of(suite: str, problems: tuple[str, ...] = (), precisions: tuple[str, ...] = ()) -> list[Case]:
+    """The cases of a suite, or those of some problems in it, or its float32 in other precisions.
+
+    Raises ConfigError for what is unknown.
+    """
     check_choice("suite", suite, SUITES)
     for name in problems:
         check_choice("problem", name, PROBLEMS)
-    return [case for case in SUITES[suite] if not problems or case.problem.name in problems]
+    for name in precisions:
+        check_choice("precision", name, PRECISION_NAMES)
+    cases = [case for case in SUITES[suite] if not problems or case.problem.name in problems]
+    if not precisions:
+        return cases
+    plain = [case for case in cases if case.precision == "float32"]
+    return [replace(case, precision=name) for name in precisions for case in plain]
 
 
 @dataclass(frozen=True)

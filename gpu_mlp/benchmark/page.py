@@ -101,9 +101,28 @@ def _over_batches(result: Result) -> str:
         if max((len(line.points) for line in series), default=0) > 1:
             title = f"{sizes}, {precision}, {task}"
             chart = _chart(lines(title, "rows in a batch", "rows per second", series))
-            charts.append(f"<h3>{escape(title)}</h3>{chart}{_crossover(ordered)}")
-    text = "Rows per second by the size of the batch."
+            charts.append(
+                f"<h3>{escape(title)}</h3>{chart}{_speed_ups(title, ordered, names)}{_crossover(ordered)}"
+            )
+    text = "Rows per second by the size of the batch, and how many times faster gpu_mlp is: their time over gpu_mlp's."
     return _section("Over batches", text, "".join(charts)) if charts else ""
+
+
+def _speed_ups(title: str, rows: list[dict[str, Any]], names: list[str]) -> str:
+    series = [
+        Line(
+            who,
+            [
+                Point(row["batch"], row["ratios"][who]["ratio"], f"{who}, batch {row['batch']}")
+                for row in rows
+                if who in row["ratios"]
+            ],
+        )
+        for who in names
+    ]
+    series = [line for line in series if line.points]
+    drawing = lines(f"{title}, speed-up", "rows in a batch", "times faster", series) if series else ""
+    return _chart(drawing) if drawing else ""
 
 
 def _rates(rows: list[dict[str, Any]], who: str) -> list[Point]:
@@ -130,10 +149,22 @@ def _case(row: dict[str, Any]) -> Case | None:
 
 
 def _roofline(result: Result) -> str:
-    """Operations per second over operations per byte: measured points under the two limits of the machine."""
-    products, copies = (result.ceilings.get(name, {}) for name in ("products", "copies"))
-    points = [point for row in result.rows for point in _achieved(row)]
-    rates = products.get("float32", {})
+    """Operations per second over operations per byte: measured points under the limits of each device."""
+    gpu = next((who for row in result.rows for who in row["contestants"] if "cuda" in who), None)
+    devices = [("processor", "gpu_mlp", result.ceilings)]
+    if gpu is not None and result.gpu_ceilings:
+        devices.append(("GPU", gpu, result.gpu_ceilings))
+    charts = [_chart_of_limit(result, *device) for device in devices]
+    text = (
+        "What gpu_mlp reaches in float32 (points) under what the device reaches in products of matrices and in copies "
+        "of its memory (line). Small networks stay in its caches and may lie above the sloping part."
+    )
+    return _section("Against the limit", text, "".join(charts)) if any(charts) else ""
+
+
+def _chart_of_limit(result: Result, device: str, who: str, ceilings: dict[str, Any]) -> str:
+    rates, copies = ceilings.get("products", {}).get("float32", {}), ceilings.get("copies", {})
+    points = [point for row in result.rows for point in _achieved(row, who)]
     if not points or not rates or not copies:
         return ""
     peak, bandwidth = max(rates.values()), copies[max(copies, key=int)]
@@ -146,20 +177,16 @@ def _roofline(result: Result) -> str:
         Line("gpu_mlp, a point for each row", points, joined=False),
         Line(f"{peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s", limit, marked=False),
     ]
-    text = (
-        "What gpu_mlp reaches in float32 (points) under what this processor reaches in products of matrices and in "
-        "copies of main memory (line). Small networks stay in its caches and may lie above the sloping part."
-    )
-    chart = _chart(lines("roofline", "FLOP per byte", "FLOP per second", series))
-    return _section("Against the limit", text, chart)
+    drawing = lines(f"roofline of the {device}", "FLOP per byte", "FLOP per second", series)
+    return f"<h3>{escape(device)}</h3>{_chart(drawing)}"
 
 
-def _achieved(row: dict[str, Any]) -> list[Point]:
+def _achieved(row: dict[str, Any], who: str) -> list[Point]:
     case = _case(row)
-    if case is None or case.precision != "float32" or "gpu_mlp" not in row["contestants"]:
+    if case is None or case.precision != "float32" or who not in row["contestants"]:
         return []
-    operations, seconds = 2.0 * case.multiplications, row["contestants"]["gpu_mlp"]["median"]
-    return [Point(operations / bytes_moved(case), operations / seconds, _name(row))]
+    operations, seconds = 2.0 * case.multiplications, row["contestants"][who]["median"]
+    return [Point(operations / case.repeats / bytes_moved(case), operations / seconds, _name(row))]
 
 
 def _table(result: Result) -> str:

@@ -6,9 +6,10 @@ Schema 1, JSON:
     created     ISO 8601, UTC
     finished    false where the run was interrupted: the rows are those measured before
     suite       its name
-    method      rounds, seconds (of a block)
+    method      rounds, seconds (of a block), harness_seconds (that measuring adds to one run)
     machine     processor, processors, threads, memory_bytes, system, python, versions, blas
-    ceilings    products (precision -> size -> FLOP/s), copies (bytes -> bytes/s), call_seconds
+    ceilings    of the processor: products (precision -> size -> FLOP/s), copies (bytes -> bytes/s), call_seconds
+    gpu_ceilings  the same of the GPU that gpu_mlp computes on, call_seconds in a captured graph; null without one
     rows        a list of
         key           problem/batch/precision/task
         problem       its name, and layer_sizes
@@ -19,6 +20,7 @@ Schema 1, JSON:
         ratios        name -> ratio (theirs over gpu_mlp's), low, high (95 %), verdict ("faster", "slower", "even")
         floor         compute, memory, calls (seconds by each limit), seconds (their largest), binds (which that is);
                       null where the precision has no ceiling
+        gpu_floor     the same of the GPU
         skipped       name -> why it was not timed
 """
 
@@ -51,6 +53,7 @@ class Result:
     created: str = field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
+    gpu_ceilings: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         """As the schema describes it."""
@@ -62,6 +65,7 @@ class Result:
             "method": self.method,
             "machine": self.machine,
             "ceilings": self.ceilings,
+            "gpu_ceilings": self.gpu_ceilings,
             "rows": self.rows,
         }
 
@@ -84,6 +88,7 @@ def read_result(path: Path) -> Result:
             document["rows"],
             document["finished"],
             document["created"],
+            document.get("gpu_ceilings"),
         )
         for row in result.rows:
             for contestant in row["contestants"].values():

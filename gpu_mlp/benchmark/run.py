@@ -16,7 +16,7 @@ from gpu_mlp.benchmark.contestants import Contestant, UnableError, Work
 from gpu_mlp.benchmark.limits import Ceilings, floor_of, measure_ceilings
 from gpu_mlp.benchmark.machine import available_bytes, describe_machine
 from gpu_mlp.benchmark.results import Result
-from gpu_mlp.benchmark.timing import Method, Times, ratio_of, timed
+from gpu_mlp.benchmark.timing import Method, Times, ratio_of, seconds_of_harness, timed
 from gpu_mlp.telemetry import ProcessorMeter
 from gpu_mlp.telemetry.measures import Meter
 
@@ -47,17 +47,25 @@ def run_benchmark(
     meters: list[Meter] = [ProcessorMeter(), *(meter for each in present for meter in each.meters())]
     with _threads(threads, present):
         result.machine = describe_machine(threads)
+        result.method["harness_seconds"] = seconds_of_harness(method)
         try:
             ceilings = measure_ceilings(_measurable(cases))
             result.ceilings = ceilings.document()
+            gpu = next((found for each in present if (found := each.ceilings(_precisions(cases)))), None)
+            result.gpu_ceilings = None if gpu is None else gpu.document()
             for case in cases:
                 row = _row(case, present, dict(absent), method, meters)
-                result.rows.append(row | {"floor": _floor(case, ceilings)})
+                floors = {"floor": _floor(case, ceilings), "gpu_floor": gpu and _floor(case, gpu)}
+                result.rows.append(row | floors)
                 report(result.rows[-1])
         except KeyboardInterrupt:
             return result
     result.finished = True
     return result
+
+
+def _precisions(cases: Sequence[Case]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(case.precision for case in cases))
 
 
 def _measurable(cases: Sequence[Case]) -> tuple[str, ...]:

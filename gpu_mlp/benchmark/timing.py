@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from gpu_mlp.benchmark.contestants.base import Work
 from gpu_mlp.telemetry.measures import MEASURES, Meter, summarised
 
-__all__ = ["Method", "Ratio", "Times", "interval", "ratio_of", "resampled_medians", "timed"]
+__all__ = [
+    "Method",
+    "Ratio",
+    "Times",
+    "interval",
+    "ratio_of",
+    "resampled_medians",
+    "seconds_of_harness",
+    "timed",
+]
 
 Seconds = NDArray[np.float64]
 
@@ -117,16 +126,40 @@ def _warm(work: Work, seconds: float, clock: Callable[[], float]) -> int:
 def _block(
     work: Work, count: int, clock: Callable[[], float], read: Callable[[], None] = lambda: None
 ) -> float:
-    """The mean of so many runs; read is called before and after."""
+    """The mean of so many runs, by the work's own device or the clock; read is called before and after."""
     time.sleep(PAUSE)
     if count > 1:
         work.run(min(UNCOUNTED, count))
     read()
     started = clock()
-    work.run(count)
-    seconds = (clock() - started) / count
+    told = work.run(count)
+    seconds = clock() - started if told is None else told
     read()
-    return seconds
+    return seconds / count
+
+
+class _Nothing:
+    """A contestant's loop around a call that does nothing."""
+
+    def run(self, count: int) -> float | None:
+        def steps() -> None:
+            for _ in range(count):
+                self._last = self._step(count, count)  # as who keeps the last loss
+
+        steps()
+        return None
+
+    def _step(self, x: object, y: object) -> object:
+        """What a step is given."""
+        return x
+
+    def result(self) -> NDArray[np.float64]:
+        return np.zeros(())
+
+
+def seconds_of_harness(method: Method) -> float:
+    """What a run costs that does nothing, with the call of it."""
+    return float(np.median(timed({"nothing": _Nothing()}, method)["nothing"].seconds))
 
 
 def ratio_of(theirs: Seconds, ours: Seconds) -> Ratio:

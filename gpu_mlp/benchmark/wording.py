@@ -21,9 +21,9 @@ def time_of(seconds: float, micro: str = "us") -> str:
 
 
 def share_of_limit(row: dict[str, Any], who: str) -> tuple[str, str] | None:
-    """How near a contestant comes to what the processor could do, and which limit that is; None for a GPU's."""
-    floor = row.get("floor")
-    if floor is None or " " in who:
+    """How near a contestant comes to what its device could do, and which limit that is; None if unknown."""
+    floor = row.get("gpu_floor" if "cuda" in who else "floor")
+    if floor is None:
         return None
     return f"{floor['seconds'] / row['contestants'][who]['median']:.0%}", floor["binds"]
 

@@ -40,6 +40,7 @@ def bench(
     suite: str = "quick",
     against: str = "sklearn,torch,jax",
     problems: str = "",
+    precisions: str = "",
     device: str = "auto",
     threads: int | None = None,
     rounds: int | None = None,
@@ -57,6 +58,7 @@ def bench(
         suite: quick, below a minute on two cores, or full.
         against: peers, comma-separated: torch, torch.compile, jax, sklearn, skorch; none for nobody.
         problems: only these, comma-separated: tiny, small, tabular, mnist, wide.
+        precisions: in place of the suite's own, comma-separated: float32, float64, tf32, bf16, fp16.
         device: cpu, or cuda or cuda:N beside it; auto takes a GPU where there is one.
         threads: of the processor, for everybody; what BLAS has when unset.
         rounds: of everybody in turn; the suite's own when unset.
@@ -65,7 +67,7 @@ def bench(
         overwrite: replace the files at --out and --html.
         as_json: print the result as one JSON object instead of a table.
     """
-    cases = cases_of(suite, _names(problems))
+    cases = cases_of(suite, _names(problems), _names(precisions))
     peers = () if against.strip() in ("", "none") else _names(against)
     chosen = automatic_device()[0] or "cpu" if device == "auto" else device
     contestants = contestants_of(("cpu",) if chosen == "cpu" else ("cpu", chosen), peers)
@@ -136,11 +138,34 @@ def compare(
     return 1 if any(change.is_regression for change in changes) else 0
 
 
+def show(
+    result: Path,
+    *,
+    html: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Print the table of a result that was measured before, or write its report.
+
+    Args:
+        result: what --out wrote.
+        html: .html file to write, a report with charts.
+        overwrite: replace the file at --html.
+    """
+    found = read_result(result)
+    if html is not None:
+        check_new_file("--html", html, (".html",), overwrite=overwrite)
+    _print_result(found)
+    if html is not None:
+        _write("--html", html, page_of(found))
+    return 0
+
+
 def bench_app() -> App:
     """The command with its subcommand."""
     app = App(name="bench")
     app.default(bench)
     app.command(compare)
+    app.command(show)
     return app
 
 
@@ -160,7 +185,7 @@ def _print_result(result: Result) -> None:
         [
             ("machine", f"{machine['processors']} x {machine['processor']}, {machine['threads']} threads"),
             ("versions", ", ".join(f"{name} {found}" for name, found in machine["versions"].items())),
-            ("method", f"suite {result.suite}, {result.method['rounds']} rounds in turn, medians of a run"),
+            ("method", _method_of(result)),
         ],
         sys.stdout,
     )
@@ -176,6 +201,12 @@ def _print_result(result: Result) -> None:
         print("\n".join(sorted(skipped)))
     if not result.finished:
         print("\ninterrupted: the rows above are those measured before")
+
+
+def _method_of(result: Result) -> str:
+    method, harness = result.method, result.method.get("harness_seconds")
+    text = f"suite {result.suite}, {method['rounds']} rounds in turn, medians of a run"
+    return text if harness is None else f"{text}; measuring adds {harness * 1e9:.0f} ns to a run"
 
 
 def _lines(row: dict[str, Any], *, with_energy: bool) -> list[list[str]]:

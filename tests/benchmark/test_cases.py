@@ -53,6 +53,15 @@ def test_some_problems_of_a_suite() -> None:
         cases_of("quick", ("tinny",))
 
 
+def test_precisions_in_place_of_the_suites_own() -> None:
+    keys = [case.key for case in cases_of("quick", ("tiny",), ("bf16", "float64"))]
+    assert keys == ["tiny/64/bf16/step", "tiny/64/float64/step"]
+    full = cases_of("full", ("small",), ("tf32",))
+    assert len({case.key for case in full}) == len(full) > 10
+    with refused("precision 'int8' is unknown", error=ConfigError):
+        cases_of("quick", (), ("int8",))
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
 @pytest.mark.parametrize("name", ["tiny", "small", "tabular"])
 def test_data_are_the_same_each_time_and_fit_the_problem(name: str, precision: str) -> None:

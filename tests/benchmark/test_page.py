@@ -83,7 +83,8 @@ def check_marks(page: str) -> None:
     assert marks(page) == {
         "time of a step or an inference": ["rect"] * 8,
         "784-512-512-10, float32, step": ["circle"] * 6,
-        "roofline": ["circle"] * 4,
+        "784-512-512-10, float32, step, speed-up": ["circle"] * 3,
+        "roofline of the processor": ["circle"] * 4,
     }
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import read_result
 from tests.benchmark.results import drawn_result
 from tests.data.refusals import refused
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -17,6 +20,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(result.document()))
     assert read_result(tmp_path / "r.json") == result
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "bench" / "results").glob("bench-*.json")), ids=str)
+def test_the_results_of_the_repository_are_read_and_drawn(path: Path) -> None:
+    result = read_result(path)
+    assert result.finished
+    assert result.rows
+    assert page_of(result).count("<svg") > 1
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:

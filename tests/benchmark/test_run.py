@@ -61,6 +61,7 @@ def test_every_case_is_a_row_with_times_and_ratios() -> None:
         assert list(row["ratios"]) == ["other"]
         assert row["skipped"] == {}
     assert result.machine["threads"] == 1
+    assert 0.0 < result.method["harness_seconds"] < min(own["median"], 1e-3)
 
 
 @pytest.mark.parametrize(

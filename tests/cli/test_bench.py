@@ -34,6 +34,17 @@ def test_a_table_is_printed_and_a_file_is_written() -> None:
     assert len(row["contestants"]["gpu_mlp"]["seconds"]) == 3
 
 
+def test_a_result_is_shown_again() -> None:
+    first = done(*TINY, "--out", "r.json").out
+    outcome = done("bench", "show", "r.json", "--html", "r.html")
+    assert outcome.out == first
+    assert Path("r.html").read_text().startswith("<!doctype html>")
+    refused_again = run("bench", "show", "r.json", "--html", "r.html")
+    assert refused_again.code == 2
+    assert "--overwrite" in refused_again.err
+    assert run("bench", "show", "none.json").code == 2
+
+
 def test_peers_are_held_against_it() -> None:
     document = done(
         *TINY[:3], "--against", "torch,sklearn", "--rounds", "3", "--device", "cpu", "--json"

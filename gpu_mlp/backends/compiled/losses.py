@@ -20,6 +20,7 @@ from gpu_mlp.backends.compiled.machine_code import (
     like,
     loop_formula,
     pointer_to,
+    sum_formula,
 )
 from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 
@@ -95,6 +96,15 @@ def _each_output(formula: Callable[..., Any]) -> Loop:
     return loop
 
 
+@sum_formula
+def sum_of(values: Any) -> Any:
+    """In the values' own type."""
+    total = like(values[0], 0.0)
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
 @loop_formula
 def exponentials(f_o: Any, p_o: Any) -> Any:
     """p <- softmax(f) of a row; returns max f and log sum exp z, z = f - max f"""
@@ -103,9 +113,7 @@ def exponentials(f_o: Any, p_o: Any) -> Any:
         largest = max(largest, f_o[o])
     for o in range(f_o.size):
         p_o[o] = exp(f_o[o] - largest)
-    total = like(largest, 0.0)
-    for o in range(f_o.size):
-        total += p_o[o]
+    total = sum_of(p_o)
     for o in range(f_o.size):
         p_o[o] /= total
     return largest, like(largest, math.log(total))

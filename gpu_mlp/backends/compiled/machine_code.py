@@ -33,6 +33,7 @@ __all__ = [
     "number_type",
     "octets_at",
     "pointer_to",
+    "sum_formula",
 ]
 
 logger = logging.getLogger("gpu_mlp")
@@ -46,6 +47,13 @@ OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 def loop_formula(formula: Formula) -> Formula:
     """The formula for loops, which are compiled with it in them."""
     known: Formula = register_jitable(**OPTIONS)(formula)
+    return known
+
+
+def sum_formula(formula: Formula) -> Formula:
+    """The same of a sum, whose terms may be added in an order that makes vectors of them."""
+    options = OPTIONS | {"fastmath": {"contract", "reassoc"}}
+    known: Formula = register_jitable(**options)(formula)
     return known
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba.extending import get_cython_function_address
 
+from gpu_mlp.backends.blas_threads import numpys_blas
 from gpu_mlp.backends.compiled.machine_code import call, loop_formula
 from gpu_mlp.backends.records import Array
 
@@ -31,14 +30,11 @@ def gemm_address(dtype: str) -> int:
     name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
     from threadpoolctl import threadpool_info
 
-    home = Path(np.__file__).parent
-    for library in threadpool_info():
-        path = Path(library["filepath"])
-        if library["user_api"] == "blas" and (home in path.parents or path.parent.name == "numpy.libs"):
-            known = ctypes.CDLL(str(path))
-            for symbol in (f"scipy_{name}_64_", f"{name}_64_", f"{name}64_", f"scipy_{name}_", f"{name}_"):
-                if hasattr(known, symbol):
-                    return int(ctypes.cast(getattr(known, symbol), ctypes.c_void_p).value or 0)
+    path = numpys_blas(each["filepath"] for each in threadpool_info() if each["user_api"] == "blas")
+    known = None if path is None else ctypes.CDLL(path)
+    for symbol in (f"scipy_{name}_64_", f"{name}_64_", f"{name}64_", f"scipy_{name}_", f"{name}_"):
+        if hasattr(known, symbol):
+            return int(ctypes.cast(getattr(known, symbol), ctypes.c_void_p).value or 0)
     return int(get_cython_function_address("scipy.linalg.cython_blas", name))
 
 

@@ -16,6 +16,7 @@ from gpu_mlp.backends.compiled.machine_code import (
     entry_point,
     like,
     loop_formula,
+    sum_formula,
 )
 from gpu_mlp.backends.compiled.passes import OUTPUTS, F, backward, forward, matrix
 from gpu_mlp.backends.compiled.rows import gather, share_rows
@@ -25,22 +26,28 @@ from gpu_mlp.backends.reference.optimizers import CLIP_EPSILON
 __all__ = ["compiled_outputs", "compiled_steps"]
 
 
+@sum_formula
+def sum_of_squares(values: Array) -> Any:
+    """In the values' own type."""
+    total = like(values[0], 0.0)
+    for i in range(values.size):
+        total += values[i] * values[i]
+    return total
+
+
 @loop_formula
 def add_l2_penalty(alpha: float, parameters: Array, gradients: Array, weights: int, total: float) -> float:
     """g <- g + alpha / total w for the first `weights` parameters; returns alpha / 2 |w|^2 / total."""
     coefficient = like(parameters[0], alpha / total)
-    square = 0.0
     for i in range(weights):
-        scaled = coefficient * parameters[i]
-        gradients[i] += scaled
-        square += scaled * parameters[i]
-    return 0.5 * square
+        gradients[i] += coefficient * parameters[i]
+    return 0.5 * coefficient * sum_of_squares(parameters[:weights])  # type: ignore[no-any-return]
 
 
 @loop_formula
 def clip_norm(largest: float, gradients: Array) -> float:
     """g <- g min(1, largest / (|g| + 1e-6)), unless |g| is NaN; returns |g|."""
-    norm = math.sqrt(np.dot(gradients, gradients))
+    norm = math.sqrt(sum_of_squares(gradients))
     if largest < norm + CLIP_EPSILON:
         coefficient = like(gradients[0], largest / (norm + CLIP_EPSILON))
         for i in range(gradients.size):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import Case, Data
+from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["Contestant", "UnableError", "Work"]
@@ -19,8 +20,10 @@ class UnableError(Exception):
 class Work(Protocol):
     """A case that a contestant has set up, with its data in place."""
 
-    def run(self, count: int) -> None:
+    def run(self, count: int) -> float | None:
         """So many steps, inferences or fits, one after the other; returns when the last is done.
+
+        Returns the seconds that a device of its own was at work, or None.
 
         A fit begins with the data's weights each time, and draws an order of the rows for each epoch.
         """
@@ -49,6 +52,9 @@ class Contestant(Protocol):
 
     def meters(self) -> list[Meter]:
         """Of what it computes on, beside the processor."""
+
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """Of a device of its own; None for the processor."""
 
     def set_up(self, case: Case, data: Data) -> Work:
         """Make everything but the first run. Raises UnableError."""

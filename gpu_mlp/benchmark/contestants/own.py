@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import gpu_mlp
+from gpu_mlp.backends.base import Ops
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.benchmark.gpu_limits import device_seconds, measure_gpu_ceilings
+from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.errors import ConfigError, DeviceError
 from gpu_mlp.telemetry import GpuMeter
 from gpu_mlp.telemetry.measures import Meter
 
-__all__ = ["Own", "network_of"]
+__all__ = ["Own", "network_of", "rotating"]
+
+# More than the second-level cache of a GPU.
+BYTES_IN_TURN = 1 << 28
+MOST_IN_TURN = 64
 
 
 class Own:
@@ -43,12 +52,18 @@ class Own:
         gpu = GpuMeter.of_device(gpu_mlp.Network((1, 1), device=self.device).ops)
         return [] if gpu is None else [gpu]
 
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """What its GPU can do at most; None for the processor, whose are measured for everybody."""
+        if self.device == "cpu":
+            return None
+        return measure_gpu_ceilings(gpu_mlp.Network((1, 1), device=self.device).ops, precisions)
+
     def set_up(self, case: Case, data: Data) -> Work:
         """A network with the data's weights, and a `TrainingStep`, or a table on the host for `train`."""
         network = network_of(case, data, self.device)
         x = data.x if case.task == "fit" else network.ops.to_device(data.x)
         if case.task == "inference":
-            return _Inference(network, x)
+            return _Inference(network, rotating(network.ops, x))
         if case.task == "fit":
             return _Fit(network, case, data)
         precision = case.precision if case.precision not in ("float32", "float64") else "auto"
@@ -62,7 +77,14 @@ class Own:
             )
         except (ConfigError, DeviceError) as error:
             raise UnableError(str(error)) from None
-        return _Training(step, x, network.ops.to_device(data.y))
+        return _Training(step, rotating(network.ops, x, network.ops.to_device(data.y)))
+
+
+def rotating(ops: Ops, *arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """The arrays, and on a GPU copies of them in turn, so many that its cache does not hold those of the last run."""
+    size = sum(array.nbytes for array in arrays)
+    count = 1 if ops.device == "cpu" else min(1 + BYTES_IN_TURN // size, MOST_IN_TURN)
+    return cycle([arrays, *(tuple(array.copy() for array in arrays) for _ in range(count - 1))])
 
 
 def network_of(case: Case, data: Data, device: str) -> gpu_mlp.Network:
@@ -74,28 +96,36 @@ def network_of(case: Case, data: Data, device: str) -> gpu_mlp.Network:
 
 
 class _Training:
-    def __init__(self, step: gpu_mlp.TrainingStep, x: Any, y: Any) -> None:
-        self._step, self._x, self._y = step, x, y
+    def __init__(self, step: gpu_mlp.TrainingStep, batches: Iterator[tuple[Any, ...]]) -> None:
+        self._step, self._batches = step, batches
         self._loss: Any = None
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._loss = self._step(self._x, self._y)
+    def run(self, count: int) -> float | None:
+        def steps() -> None:
+            for _ in range(count):
+                self._loss = self._step(*next(self._batches))
+
+        seconds = device_seconds(self._step.network.ops, steps)
         float(self._loss)  # waits for the device
+        return seconds
 
     def result(self) -> NDArray[Any]:
         return np.asarray(float(self._loss))
 
 
 class _Inference:
-    def __init__(self, network: gpu_mlp.Network, x: Any) -> None:
-        self._network, self._x = network, x
+    def __init__(self, network: gpu_mlp.Network, batches: Iterator[tuple[Any, ...]]) -> None:
+        self._network, self._batches = network, batches
         self._outputs: Any = None
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._outputs = self._network(self._x)
+    def run(self, count: int) -> float | None:
+        def passes() -> None:
+            for _ in range(count):
+                self._outputs = self._network(*next(self._batches))
+
+        seconds = device_seconds(self._network.ops, passes)
         float(self._outputs[0, 0])  # waits for the device
+        return seconds
 
     def result(self) -> NDArray[Any]:
         outputs: NDArray[Any] = self._network.ops.to_host(self._outputs)

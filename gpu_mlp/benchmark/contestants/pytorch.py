@@ -13,6 +13,7 @@ import gpu_mlp
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
 from gpu_mlp.benchmark.contestants.own import network_of
+from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["PyTorch"]
@@ -38,6 +39,10 @@ class PyTorch:
     def meters(self) -> list[Meter]:
         """None."""
         return []
+
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """It computes on the processor."""
+        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """A `Sequential` with the data's weights, and its Adam."""

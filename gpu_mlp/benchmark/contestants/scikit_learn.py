@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["ScikitLearn"]
@@ -30,6 +31,10 @@ class ScikitLearn:
     def meters(self) -> list[Meter]:
         """None."""
         return []
+
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """It computes on the processor."""
+        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """An estimator with the data's weights and a new optimizer."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import UnableError, Work
 from gpu_mlp.benchmark.contestants.pytorch import module_of
+from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["Skorch"]
@@ -37,6 +38,10 @@ class Skorch:
     def meters(self) -> list[Meter]:
         """None."""
         return []
+
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """It computes on the processor."""
+        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """The data alone: a net is made for each fit."""

@@ -140,7 +140,7 @@ class CompiledStep:
         the rest by returning True.
         """
         x, y, weights = table
-        x, y = np.require(x, requirements="A"), np.require(y, requirements="A")
+        x, y = np.require(x, requirements=["A", "C"]), np.require(y, requirements=["A", "C"])
         own_weights, share, where = self._none, self._batch.shares(None), 0
         if weights is not None:
             weights = np.require(weights, requirements="A")
