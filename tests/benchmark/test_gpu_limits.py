@@ -20,8 +20,8 @@ from gpu_mlp.benchmark.timing import Method
 from tests.conftest import chosen_or_skip
 
 
-def test_every_ceiling_is_measured_on_the_device() -> None:
-    ops = chosen_or_skip("cuda-emulated", pytest.MonkeyPatch())
+def test_every_ceiling_is_measured_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    ops = chosen_or_skip("cuda-emulated", monkeypatch)
     found = measure_gpu_ceilings(ops, ("float32", "bf16"), sizes=(8, 16), copied=(512, 4096))
     assert {name: sorted(rates) for name, rates in found.products.items()} == {
         "float32": [8, 16],
