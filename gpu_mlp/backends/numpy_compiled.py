@@ -10,7 +10,6 @@ import ctypes
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -54,12 +53,6 @@ def can_compile(ops: Ops, activations: Iterable[str]) -> bool:
     return is_plain and all(name in COMPILED_ACTIVATIONS for name in activations) and has_numba()
 
 
-@cache
-def _callable(address: int, *types: Any) -> Callable[..., None]:
-    """What lies at the address, for calls from Python, which release the GIL."""
-    return ctypes.CFUNCTYPE(None, *types)(address)
-
-
 def _is_worth_it(array: Array, activation: str = "identity") -> bool:
     known = activation in GRADIENT_FROM_H and activation in COMPILED_ACTIVATIONS
     return array.size >= FEWEST_ELEMENTS and known and has_numba()
@@ -85,9 +78,10 @@ def one_pass_forward(reference: Callable[..., None]) -> Callable[..., None]:
             reference(h, omega, beta, activation, f, h_next, scratch, dropout)
             return
         from gpu_mlp.backends.compiled.activations import activation_address
+        from gpu_mlp.backends.compiled.machine_code import callable_at
 
         np.dot(h, omega.T, out=f)
-        loop = _callable(activation_address(activation, f.dtype.name), *[ctypes.c_int64] * 5)
+        loop = callable_at(activation_address(activation, f.dtype.name), *[ctypes.c_int64] * 5)
         loop(f.ctypes.data, beta.ctypes.data, f.ctypes.data, *f.shape)
 
     return layer_forward
@@ -113,10 +107,11 @@ def one_pass_backward(reference: Callable[..., None]) -> Callable[..., None]:
             reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, below)
             return
         from gpu_mlp.backends.compiled.activations import gradient_address
+        from gpu_mlp.backends.compiled.machine_code import callable_at
 
         reference(dl_df, h, omega, scratch, dl_domega, dl_dbeta, None)
         np.dot(dl_df, omega, out=below.dl_dh)
-        loop = _callable(gradient_address(below.activation, h.dtype.name), *[ctypes.c_int64] * 3)
+        loop = callable_at(gradient_address(below.activation, h.dtype.name), *[ctypes.c_int64] * 3)
         loop(below.h.ctypes.data, below.dl_dh.ctypes.data, below.h.size)
 
     return layer_backward
@@ -140,11 +135,12 @@ def one_pass_adam(reference: Callable[..., None]) -> Callable[..., None]:
                 parameters, gradients, state, scratch, learning_rate=learning_rate, step=step, **constants
             )
             return
+        from gpu_mlp.backends.compiled.machine_code import callable_at
         from gpu_mlp.backends.compiled.optimizers import constants_of, optimizer_address
 
         whole, number = ctypes.c_int64, ctypes.c_double
         address = optimizer_address("adam", parameters.dtype.name)
-        loop = _callable(address, *[whole] * 6, number, whole)
+        loop = callable_at(address, *[whole] * 6, number, whole)
         packed = constants_of(constants)
         where = (each.ctypes.data for each in (parameters, gradients, *state))
         loop(*where, parameters.size, packed.ctypes.data, learning_rate, step)

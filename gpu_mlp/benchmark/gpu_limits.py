@@ -9,7 +9,7 @@ from typing import Any
 
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.backends.records import LayerScratch
-from gpu_mlp.benchmark.limits import Ceilings
+from gpu_mlp.benchmark.limits import Ceilings, best_mean
 
 __all__ = ["device_seconds", "measure_gpu_ceilings"]
 
@@ -18,9 +18,7 @@ logger = logging.getLogger("gpu_mlp")
 PRODUCT_SIZES = (256, 1024, 4096, 8192)
 # Copies, from the second-level cache to the device's memory.
 COPIED_BYTES = (1 << 20, 1 << 24, 1 << 28, 1 << 30)
-SECONDS_A_MEASUREMENT = 0.05
 MOST_REPETITIONS = 100
-REPEATS = 3
 
 
 def device_seconds(ops: Ops, work: Callable[[], object]) -> float | None:
@@ -90,17 +88,14 @@ def _call(ops: Ops) -> float:
 
 
 def _best(ops: Ops, work: Callable[[], Any]) -> float:
-    """The shortest mean of a few blocks: a ceiling is what can be reached."""
-    work()
-    count = max(1, min(MOST_REPETITIONS, round(SECONDS_A_MEASUREMENT / max(_seconds(ops, work), 1e-7))))
+    """Of repetitions in one captured graph, which runs once before it is timed."""
 
-    def repeated() -> None:
-        for _ in range(count):
-            work()
+    def prepared(repeated: Callable[[], None]) -> Callable[[], None]:
+        replay = _captured(ops, repeated)
+        replay()
+        return replay
 
-    replay = _captured(ops, repeated)
-    replay()
-    return min(_seconds(ops, replay) for _ in range(REPEATS)) / count
+    return best_mean(work, lambda block: _seconds(ops, block), most=MOST_REPETITIONS, prepared=prepared)
 
 
 def _captured(ops: Ops, work: Callable[[], None]) -> Callable[[], None]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpu_mlp.benchmark.cases import Case
 
-__all__ = ["Ceilings", "Floor", "bytes_moved", "floor_of", "measure_ceilings"]
+__all__ = ["Ceilings", "Floor", "best_mean", "bytes_moved", "floor_of", "measure_ceilings"]
 
 # Products of square matrices, from what stays in a core's cache to what shows the processor's peak.
 PRODUCT_SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -65,6 +65,12 @@ class Floor:
 
 def measure_ceilings(precisions: tuple[str, ...], clock: Callable[[], float] = time.perf_counter) -> Ceilings:
     """A few seconds of products and copies with the threads that BLAS has now."""
+
+    def seconds_of(work: Callable[[], object]) -> float:
+        started = clock()
+        work()
+        return clock() - started
+
     rng = np.random.default_rng(0)
     products: dict[str, dict[int, float]] = {}
     for precision in precisions:
@@ -72,30 +78,35 @@ def measure_ceilings(precisions: tuple[str, ...], clock: Callable[[], float] = t
         for size in PRODUCT_SIZES:
             a, b = (rng.normal(size=(size, size)).astype(precision) for _ in range(2))
             out = np.empty_like(a)
-            seconds = _best(lambda a=a, b=b, out=out: np.matmul(a, b, out=out), clock)  # type: ignore[misc]
+            seconds = best_mean(lambda a=a, b=b, out=out: np.matmul(a, b, out=out), seconds_of)  # type: ignore[misc]
             products[precision][size] = 2.0 * size**3 / seconds
     copies = {}
     for count in COPIED_BYTES:
         source = np.ones(count // 16)
         target = np.empty_like(source)
-        copies[count] = count / _best(lambda s=source, t=target: np.copyto(t, s), clock)  # type: ignore[misc]
+        copies[count] = count / best_mean(lambda s=source, t=target: np.copyto(t, s), seconds_of)  # type: ignore[misc]
     one, other = np.ones(1), np.empty(1)
-    return Ceilings(products, copies, _best(lambda: np.negative(one, out=other), clock))
+    return Ceilings(products, copies, best_mean(lambda: np.negative(one, out=other), seconds_of))
 
 
-def _best(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """The shortest mean of a few blocks: a ceiling is what can be reached."""
+def best_mean(
+    work: Callable[[], object],
+    seconds_of: Callable[[Callable[[], object]], float],
+    *,
+    most: int | None = None,
+    prepared: Callable[[Callable[[], None]], Callable[[], None]] = lambda repeated: repeated,
+) -> float:
+    """The shortest mean of a few blocks of at most so many repetitions: a ceiling is what can be reached."""
     work()
-    started = clock()
-    work()
-    count = max(1, round(SECONDS_A_MEASUREMENT / max(clock() - started, 1e-9)))
-    means = []
-    for _ in range(REPEATS):
-        started = clock()
+    count = max(1, round(SECONDS_A_MEASUREMENT / max(seconds_of(work), 1e-9)))
+    count = count if most is None else min(count, most)
+
+    def repeated() -> None:
         for _ in range(count):
             work()
-        means.append((clock() - started) / count)
-    return min(means)
+
+    block = prepared(repeated)
+    return min(seconds_of(block) for _ in range(REPEATS)) / count
 
 
 def floor_of(case: Case, ceilings: Ceilings) -> Floor | None:

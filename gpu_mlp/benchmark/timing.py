@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.contestants.base import Work
-from gpu_mlp.telemetry.measures import MEASURES, Meter, summarised
+from gpu_mlp.telemetry.measures import MEASURES, Meter, all_words, summarised
 
 __all__ = [
     "Method",
@@ -56,7 +56,7 @@ class Times:
             if numbers:
                 found[name] = float(np.median(numbers))
             elif values:
-                found[name] = "+".join(sorted({w for value in values for w in str(value).split("+") if w}))
+                found[name] = all_words(values)
         return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-__all__ = ["MEASURES", "Meter", "Reading", "summarised"]
+__all__ = ["MEASURES", "Meter", "Reading", "all_words", "summarised"]
 
 # What a meter reads at one moment; a measure that cannot be read is left out.
 Reading: TypeAlias = Mapping[str, float | str]
@@ -36,6 +36,11 @@ MEASURES = {
 }
 
 
+def all_words(values: Iterable[float | str]) -> str:
+    """The words that occur in any of them, with + between them as in each."""
+    return "+".join(sorted({word for value in values for word in str(value).split("+") if word}))
+
+
 def summarised(readings: Sequence[Reading]) -> dict[str, float | str]:
     """Every measure over the stretch between the first reading and the last, both included, in the order of `MEASURES`.
 
@@ -46,8 +51,7 @@ def summarised(readings: Sequence[Reading]) -> dict[str, float | str]:
         values = [reading[name] for reading in readings if name in reading]
         numbers = [value for value in values if not isinstance(value, str)]
         if kind == "all" and values:
-            words = {word for value in values for word in str(value).split("+") if word}
-            found[name] = "+".join(sorted(words))
+            found[name] = all_words(values)
         elif kind == "mean" and numbers:
             found[name] = sum(numbers) / len(numbers)
         elif kind == "largest" and numbers:

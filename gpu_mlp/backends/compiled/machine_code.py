@@ -8,6 +8,7 @@ notice a change of the functions that it calls: so every name tells what it is o
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 from collections.abc import Callable
@@ -26,11 +27,11 @@ __all__ = [
     "address_of",
     "array_type",
     "call",
+    "callable_at",
     "entry_point",
     "like",
     "like_tiny",
     "loop_formula",
-    "number_type",
     "octets_at",
     "pointer_to",
     "sum_formula",
@@ -59,26 +60,22 @@ def sum_formula(formula: Formula) -> Formula:
 
 @cache
 def sources_digest() -> str:
-    """Of all files of this package."""
+    """Of all files of this package, and of the reference, whose constants and `adam_constants` are compiled in."""
+    here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted([*here.glob("*.py"), *here.with_name("reference").glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def number_type(dtype: str) -> Any:
-    """Of a number."""
-    return numba.from_dtype(np.dtype(dtype))
-
-
 def pointer_to(dtype: str) -> Any:
     """Of an address where numbers lie."""
-    return types.CPointer(number_type(dtype))
+    return types.CPointer(numba.from_dtype(np.dtype(dtype)))
 
 
-def array_type(dtype: str, dimensions: int, *, read_only: bool = False) -> Any:
-    """Of a contiguous array."""
-    return types.Array(number_type(dtype), dimensions, "C", readonly=read_only)
+def array_type(dtype: str, dimensions: int) -> Any:
+    """Of a contiguous array that may be written to."""
+    return types.Array(numba.from_dtype(np.dtype(dtype)), dimensions, "C")
 
 
 def entry_point(function: Callable[..., None], name: str, *arguments: Any) -> Callable[..., None]:
@@ -96,6 +93,12 @@ def address_of(function: Callable[..., None], name: str, *arguments: Any) -> int
 
 # Whose addresses are known.
 _alive: list[Any] = []
+
+
+@cache
+def callable_at(address: int, *kinds: Any) -> Callable[..., None]:
+    """What `address_of` gave, for calls from Python with numbers of ctypes' kinds; they release the GIL."""
+    return ctypes.CFUNCTYPE(None, *kinds)(address)
 
 
 def _kept(

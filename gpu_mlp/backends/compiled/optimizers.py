@@ -26,6 +26,7 @@ from gpu_mlp.backends.compiled.machine_code import (
     pointer_to,
 )
 from gpu_mlp.backends.records import Array
+from gpu_mlp.backends.reference.optimizers import adam_constants
 
 __all__ = ["constants_of", "optimizer_address"]
 
@@ -136,25 +137,20 @@ def adagrad(
         p[i] -= rate * (g[i] / (math.sqrt(v[i]) + epsilon))
 
 
-@loop_formula
-def adam_pass(
-    p: Array, g: Array, m: Array, v: Array, beta1: Any, beta2: Any, epsilon: Any, rate: Any
-) -> None:
-    """m <- beta1 m + g, v <- beta2 v + g^2, p <- p - rate m / (sqrt(v) + epsilon), of the decayed sums m and v"""
-    for i in range(p.size):
-        m[i] = settled(beta1 * m[i] + g[i])
-        v[i] = settled(beta2 * v[i] + g[i] * g[i])
-        p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
+constants_of_step = loop_formula(adam_constants)
 
 
 @loop_formula
 def adam(p: Array, g: Array, m: Array, v: Array, constants: Array, learning_rate: float, step: int) -> None:
-    """`adam_pass` with the rate and epsilon of the step, as in `reference.optimizers.adam_constants`"""
-    beta1, beta2 = constants[BETA1], constants[BETA2]
-    root = math.sqrt((1.0 - beta2) / (1.0 - beta2**step))
-    rate = learning_rate * (1.0 - beta1) / (1.0 - beta1**step) / root
-    epsilon = constants[EPSILON] / (math.sqrt(1.0 - beta2) if constants[EPSILON_HAT] != 0.0 else root)
-    adam_pass(p, g, m, v, like(p[0], beta1), like(p[0], beta2), like(p[0], epsilon), like(p[0], rate))
+    """m <- beta1 m + g, v <- beta2 v + g^2, p <- p - rate m / (sqrt(v) + epsilon), of the decayed sums m and v"""
+    betas, epsilons = (constants[BETA1], constants[BETA2]), (constants[EPSILON], constants[EPSILON_HAT])
+    of_step = constants_of_step(learning_rate, step, *betas, *epsilons)
+    rate, epsilon = like(p[0], of_step[0]), like(p[0], of_step[1])
+    beta1, beta2 = like(p[0], betas[0]), like(p[0], betas[1])
+    for i in range(p.size):
+        m[i] = settled(beta1 * m[i] + g[i])
+        v[i] = settled(beta2 * v[i] + g[i] * g[i])
+        p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
 
 
 @loop_formula

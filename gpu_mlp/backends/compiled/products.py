@@ -13,13 +13,14 @@ import ctypes
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numba.extending import get_cython_function_address
 
 from gpu_mlp.backends.blas_threads import numpys_blas
 from gpu_mlp.backends.compiled.machine_code import call, loop_formula
 from gpu_mlp.backends.records import Array
 
-__all__ = ["gemm_address", "multiply_back", "multiply_forward", "multiply_gradient"]
+__all__ = ["blas_at", "gemm_address", "multiply_back", "multiply_forward", "multiply_gradient"]
 
 PLAIN, TRANSPOSED = ord("N"), ord("T")
 
@@ -42,7 +43,7 @@ def gemm_address(dtype: str) -> int:
 def gemm(blas: Any, kinds: Any, sizes: Any, a: Array, lda: int, b: Array, ldb: int, c: Array) -> None:
     """c (m, n) <- a (m, k) b (k, n), column by column.
 
-    blas: the address of gemm, 7 whole numbers to write into, and 1 and 0. BLAS reads everything by its address, and
+    blas: what `blas_at` gives. BLAS reads everything by its address, and
     of a whole number the lower half where its own have 4 bytes. The last two are the lengths of the kinds' names.
     """
     address, whole, factors = blas
@@ -53,6 +54,12 @@ def gemm(blas: Any, kinds: Any, sizes: Any, a: Array, lda: int, b: Array, ldb: i
     kind_a, kind_b, m, n, k, stride_a, stride_b = at, at + 8, at + 16, at + 24, at + 32, at + 40, at + 48
     first = kind_a, kind_b, m, n, k, one, a.ctypes.data, stride_a
     call(address, (*first, b.ctypes.data, stride_b, zero, c.ctypes.data, m, 1, 1))
+
+
+@loop_formula
+def blas_at(address: int, like_these: Array) -> Any:
+    """What the products below are given: gemm's address, and memory for its arguments of the arrays' type."""
+    return address, np.empty(7, np.int64), np.array([1, 0], like_these.dtype)
 
 
 @loop_formula

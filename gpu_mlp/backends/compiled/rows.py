@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from gpu_mlp.backends.compiled.machine_code import address_of, like, loop_formula, octets_at, pointer_to
+from gpu_mlp.backends.compiled.machine_code import (
+    address_of,
+    callable_at,
+    like,
+    loop_formula,
+    octets_at,
+    pointer_to,
+)
 from gpu_mlp.backends.records import Array
 
 __all__ = ["gather", "row_shares", "share_rows"]
@@ -48,7 +55,7 @@ def row_shares(dtype: str) -> Callable[[Array, Array, Array], None]:
     """The primitive `row_shares` with the bits that a compiled step has for rows of a table."""
     number = pointer_to(dtype)
     address = address_of(_share_rows_at, f"row_shares_{dtype}", number, number, number, types.int64)
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address)
+    call = callable_at(address, *[ctypes.c_int64] * 4)
 
     def shares(weights: Array, total: Array, share: Array) -> None:
         weights = np.require(weights, requirements=["A", "C"])

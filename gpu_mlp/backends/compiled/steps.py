@@ -19,6 +19,7 @@ from gpu_mlp.backends.compiled.machine_code import (
     sum_formula,
 )
 from gpu_mlp.backends.compiled.passes import OUTPUTS, F, backward, forward, matrix
+from gpu_mlp.backends.compiled.products import blas_at
 from gpu_mlp.backends.compiled.rows import gather, share_rows
 from gpu_mlp.backends.records import Array
 from gpu_mlp.backends.reference.optimizers import CLIP_EPSILON
@@ -147,7 +148,7 @@ def steps(
     address of BLAS's gemm; without an optimizer (0) it is left at the gradients. numbers: the loss's parameter, factor
     and `reported`, the L2 penalty, the largest norm. Writes every step's loss into losses (S,).
     """
-    rows, blas = x.shape[0], (addresses[3], np.empty(7, np.int64), np.array([1, 0], x.dtype))
+    rows, blas = x.shape[0], blas_at(addresses[3], x)
     for i in range(learning_rates.size):
         if order.size > 0:
             here = order[i * rows : (i + 1) * rows]
@@ -186,7 +187,7 @@ def outputs(
     layers: Array, parameters: Array, x: Array, units: Array, output: Array, block: int, gemm: int
 ) -> None:
     """The output f_K (B, D_{K+1}) of x (B, D_0), `block` rows at a time, for which units has room."""
-    blas, last = (gemm, np.empty(7, np.int64), np.array([1, 0], x.dtype)), layers[len(layers) - 1, F]
+    blas, last = blas_at(gemm, x), layers[len(layers) - 1, F]
     for start in range(0, len(x), block):
         rows = x[start : start + block]
         forward(blas, layers, parameters, rows, units)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import Case, Data
 from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.telemetry.measures import Meter
 
-__all__ = ["Contestant", "UnableError", "Work"]
+__all__ = ["Contestant", "Fit", "Peer", "UnableError", "Work"]
 
 
 class UnableError(Exception):
@@ -58,3 +59,39 @@ class Contestant(Protocol):
 
     def set_up(self, case: Case, data: Data) -> Work:
         """Make everything but the first run. Raises UnableError."""
+
+
+class Peer:
+    """What holds of most peers: they are there, compute on the processor alone, and have BLAS's threads."""
+
+    def missing(self) -> str:
+        """Nothing."""
+        return ""
+
+    def set_threads(self, threads: int) -> None:
+        """BLAS has the number that threadpoolctl was told for all."""
+
+    def meters(self) -> list[Meter]:
+        """None."""
+        return []
+
+    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
+        """The processor's are measured for everybody."""
+        return None
+
+
+class Fit:
+    """The work of a whole fit, which `losses` does."""
+
+    def run(self, count: int) -> None:
+        """So many fits."""
+        for _ in range(count):
+            self.losses(shuffle=True)
+
+    def result(self) -> NDArray[Any]:
+        """Every epoch's loss of one more, whose rows come as they stand."""
+        return np.asarray(self.losses(shuffle=False))
+
+    def losses(self, *, shuffle: bool) -> list[float]:
+        """Fit from the data's weights; the mean loss of every epoch."""
+        raise NotImplementedError

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
-from gpu_mlp.benchmark.contestants.base import UnableError, Work
-from gpu_mlp.benchmark.limits import Ceilings
-from gpu_mlp.telemetry.measures import Meter
+from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 
 __all__ = ["Jax"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-class Jax:
+class Jax(Peer):
     """XLA decides on threads when it is loaded, by the processors that the process may use."""
 
     name = "jax"
@@ -30,14 +28,6 @@ class Jax:
 
     def set_threads(self, threads: int) -> None:
         """It has no setting for that."""
-
-    def meters(self) -> list[Meter]:
-        """None."""
-        return []
-
-    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
-        """It computes on the processor."""
-        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """The parameters as a list of pairs, and the function, not yet compiled."""
@@ -137,7 +127,7 @@ class _Inference:
         return np.asarray(self._outputs)
 
 
-class _Fit:
+class _Fit(Fit):
     """An epoch is one jitted function, which scans over the batches."""
 
     def __init__(self, case: Case, parameters: Any, x: Any, y: Any) -> None:
@@ -157,14 +147,7 @@ class _Fit:
         self._parameters, self._x, self._y = parameters, x, y
         self._key = jax.random.key(0)
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._fit(shuffle=True)
-
-    def result(self) -> NDArray[Any]:
-        return np.asarray(self._fit(shuffle=False))
-
-    def _fit(self, *, shuffle: bool) -> list[float]:
+    def losses(self, *, shuffle: bool) -> list[float]:
         import jax
         import jax.numpy as jnp
 

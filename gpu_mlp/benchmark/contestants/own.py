@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 import gpu_mlp
 from gpu_mlp.backends.base import Ops
+from gpu_mlp.backends.select import device_ops
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
-from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
 from gpu_mlp.benchmark.gpu_limits import device_seconds, measure_gpu_ceilings
 from gpu_mlp.benchmark.limits import Ceilings
 from gpu_mlp.errors import ConfigError, DeviceError
@@ -37,7 +38,7 @@ class Own:
     def missing(self) -> str:
         """Why the device cannot be used."""
         try:
-            gpu_mlp.Network((1, 1), device=self.device)
+            device_ops(self.device)
         except DeviceError as error:
             return str(error)
         return ""
@@ -47,16 +48,14 @@ class Own:
 
     def meters(self) -> list[Meter]:
         """Of its GPU."""
-        if self.device == "cpu":
-            return []
-        gpu = GpuMeter.of_device(gpu_mlp.Network((1, 1), device=self.device).ops)
+        gpu = GpuMeter.of_device(device_ops(self.device))
         return [] if gpu is None else [gpu]
 
     def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
         """What its GPU can do at most; None for the processor, whose are measured for everybody."""
         if self.device == "cpu":
             return None
-        return measure_gpu_ceilings(gpu_mlp.Network((1, 1), device=self.device).ops, precisions)
+        return measure_gpu_ceilings(device_ops(self.device), precisions)
 
     def set_up(self, case: Case, data: Data) -> Work:
         """A network with the data's weights, and a `TrainingStep`, or a table on the host for `train`."""
@@ -132,7 +131,7 @@ class _Inference:
         return outputs
 
 
-class _Fit:
+class _Fit(Fit):
     def __init__(self, network: gpu_mlp.Network, case: Case, data: Data) -> None:
         self._network, self._data = network, data
         loss = "squared_error" if case.problem.is_regression else "softmax_cross_entropy"
@@ -140,13 +139,7 @@ class _Fit:
             epochs=EPOCHS, batch_size=case.batch, loss=loss, optimizer="adam", learning_rate=LEARNING_RATE
         )
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._fit(self._config)
-
-    def result(self) -> NDArray[Any]:
-        return np.asarray(self._fit(replace(self._config, shuffle=False)))
-
-    def _fit(self, config: gpu_mlp.TrainingConfig) -> list[float]:
+    def losses(self, *, shuffle: bool) -> list[float]:
         self._network.set_parameters(self._data.weights, self._data.biases)
+        config = replace(self._config, shuffle=shuffle)
         return gpu_mlp.train(self._network, self._data.x, self._data.y, config).losses

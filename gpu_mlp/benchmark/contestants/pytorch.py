@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 import gpu_mlp
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
-from gpu_mlp.benchmark.contestants.base import UnableError, Work
+from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 from gpu_mlp.benchmark.contestants.own import network_of
-from gpu_mlp.benchmark.limits import Ceilings
-from gpu_mlp.telemetry.measures import Meter
 
 __all__ = ["PyTorch"]
 
 
-class PyTorch:
+class PyTorch(Peer):
     """compiled: whether the step goes through torch.compile."""
 
     def __init__(self, *, compiled: bool = False) -> None:
@@ -35,14 +33,6 @@ class PyTorch:
         import torch
 
         torch.set_num_threads(threads)
-
-    def meters(self) -> list[Meter]:
-        """None."""
-        return []
-
-    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
-        """It computes on the processor."""
-        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """A `Sequential` with the data's weights, and its Adam."""
@@ -110,7 +100,7 @@ class _Work:
         return np.asarray(self._last)
 
 
-class _Fit:
+class _Fit(Fit):
     """The loop as its users write it, over slices of a shuffled tensor."""
 
     def __init__(self, case: Case, data: Data, *, compiled: bool) -> None:
@@ -119,14 +109,7 @@ class _Fit:
         self._case, self._data, self._compiled = case, data, compiled
         self._x, self._y = torch.from_numpy(data.x), torch.from_numpy(data.y)
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._fit(shuffle=True)
-
-    def result(self) -> NDArray[Any]:
-        return np.asarray(self._fit(shuffle=False))
-
-    def _fit(self, *, shuffle: bool) -> list[float]:
+    def losses(self, *, shuffle: bool) -> list[float]:
         import torch
 
         step = _step(module_of(self._case, self._data), self._case, compiled=self._compiled)

@@ -9,32 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
-from gpu_mlp.benchmark.contestants.base import UnableError, Work
-from gpu_mlp.benchmark.limits import Ceilings
-from gpu_mlp.telemetry.measures import Meter
+from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 
 __all__ = ["ScikitLearn"]
 
 
-class ScikitLearn:
+class ScikitLearn(Peer):
     """MLPClassifier and MLPRegressor, which have one output for two classes."""
 
     name = "sklearn"
-
-    def missing(self) -> str:
-        """It is one of gpu_mlp's own requirements."""
-        return ""
-
-    def set_threads(self, threads: int) -> None:
-        """BLAS has the number that threadpoolctl was told for all."""
-
-    def meters(self) -> list[Meter]:
-        """None."""
-        return []
-
-    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
-        """It computes on the processor."""
-        return None
 
     def set_up(self, case: Case, data: Data) -> Work:
         """An estimator with the data's weights and a new optimizer."""
@@ -104,21 +87,14 @@ def _factor(case: Case) -> float:
     return 2.0 if case.problem.is_regression else 1.0
 
 
-class _Fit:
+class _Fit(Fit):
     """`fit`, which goes on from the weights that the estimator has."""
 
     def __init__(self, estimator: Any, case: Case, data: Data) -> None:
         estimator.warm_start = True
         self._estimator, self._case, self._data = estimator, case, data
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._fit(shuffle=True)
-
-    def result(self) -> NDArray[Any]:
-        return _factor(self._case) * np.asarray(self._fit(shuffle=False))
-
-    def _fit(self, *, shuffle: bool) -> list[float]:
+    def losses(self, *, shuffle: bool) -> list[float]:
         from sklearn.exceptions import ConvergenceWarning
 
         estimator = self._estimator
@@ -129,5 +105,4 @@ class _Fit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             estimator.fit(self._data.x, y)
-        losses: list[float] = estimator.loss_curve_
-        return losses
+        return [_factor(self._case) * loss for loss in estimator.loss_curve_]

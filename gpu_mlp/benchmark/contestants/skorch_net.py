@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
-from gpu_mlp.benchmark.contestants.base import UnableError, Work
-from gpu_mlp.benchmark.contestants.pytorch import module_of
-from gpu_mlp.benchmark.limits import Ceilings
-from gpu_mlp.telemetry.measures import Meter
+from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
+from gpu_mlp.benchmark.contestants.pytorch import PyTorch, module_of
 
 __all__ = ["Skorch"]
 
 
-class Skorch:
+class Skorch(PyTorch):
     """NeuralNetClassifier and NeuralNetRegressor."""
 
-    name = "skorch"
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "skorch"
 
     def missing(self) -> str:
         """Why it cannot take part."""
-        for module, name in (("skorch", "skorch"), ("torch", "PyTorch")):
-            if find_spec(module) is None:
-                return f"{name} is not installed"
-        return ""
-
-    def set_threads(self, threads: int) -> None:
-        """PyTorch's own pool."""
-        import torch
-
-        torch.set_num_threads(threads)
-
-    def meters(self) -> list[Meter]:
-        """None."""
-        return []
-
-    def ceilings(self, precisions: tuple[str, ...]) -> Ceilings | None:
-        """It computes on the processor."""
-        return None
+        return super().missing() if find_spec("skorch") is not None else "skorch is not installed"
 
     def set_up(self, case: Case, data: Data) -> Work:
         """The data alone: a net is made for each fit."""
@@ -50,18 +29,11 @@ class Skorch:
         return _Fit(case, data)
 
 
-class _Fit:
+class _Fit(Fit):
     def __init__(self, case: Case, data: Data) -> None:
         self._case, self._data = case, data
 
-    def run(self, count: int) -> None:
-        for _ in range(count):
-            self._fit(shuffle=True)
-
-    def result(self) -> NDArray[Any]:
-        return np.asarray(self._fit(shuffle=False))
-
-    def _fit(self, *, shuffle: bool) -> list[float]:
+    def losses(self, *, shuffle: bool) -> list[float]:
         import skorch
         import torch
 
