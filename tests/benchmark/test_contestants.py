@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_mlp.backends.numpy_backend import numpy_ops
 from gpu_mlp.benchmark.cases import EPOCHS, PROBLEMS, Case, Data, data_of
 from gpu_mlp.benchmark.contestants import PEERS, Contestant, UnableError, contestants_of
 from gpu_mlp.benchmark.contestants.own import Own
 from gpu_mlp.benchmark.run import _different
-from gpu_mlp.errors import ConfigError
+from gpu_mlp.errors import ConfigError, DeviceError
 from tests.data.refusals import refused
 
 NAMES = [name for name in PEERS if name not in ("torch.compile", "skorch")]
@@ -97,6 +98,40 @@ def test_who_fits_from_elsewhere_is_named(name: str) -> None:
     assert reasons[name].startswith(
         "computes something else: an epoch's loss differs from that of gpu_mlp by "
     )
+
+
+@pytest.mark.parametrize("task", ["step", "inference", "fit"])
+def test_gpu_mlp_computes_in_the_precision_of_the_case(task: Any) -> None:
+    """Rounded factors give other numbers than float32, and nearly the same."""
+    problem = replace(PROBLEMS["small"], fit_rows=128)
+    found = []
+    for precision in ("float32", "bf16"):
+        case = Case(problem, 64, precision, task)
+        work = Own("cpu").set_up(case, data_of(case))
+        work.run(2)
+        found.append(work.result())
+    assert not np.array_equal(*found)
+    np.testing.assert_allclose(*found, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("name", FITTING)
+@pytest.mark.parametrize("task", ["step", "inference", "fit"])
+def test_peers_are_not_measured_in_a_precision_that_they_were_not_written_for(name: str, task: Any) -> None:
+    case = Case(PROBLEMS["small"], 64, "bf16", task)
+    with pytest.raises(UnableError):
+        peer(name).set_up(case, data_of(case))
+
+
+def test_a_precision_that_the_device_does_not_have_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(precision: str) -> Any:
+        raise DeviceError(f"this device has no {precision}")
+
+    lacking = replace(numpy_ops(), in_precision=refuse)
+    monkeypatch.setattr("gpu_mlp.network.network.device_ops", lambda device: lacking)
+    for task in ("step", "inference", "fit"):
+        case = Case(PROBLEMS["tiny"], 64, "bf16", task)  # type: ignore[arg-type]
+        with pytest.raises(UnableError, match="this device has no bf16"):
+            Own("cpu").set_up(case, data_of(case))
 
 
 def test_skorch_is_measured_in_fits() -> None:

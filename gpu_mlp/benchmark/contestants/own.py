@@ -17,7 +17,8 @@ from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
 from gpu_mlp.benchmark.gpu_limits import device_seconds, measure_gpu_ceilings
 from gpu_mlp.benchmark.limits import Ceilings
-from gpu_mlp.errors import ConfigError, DeviceError
+from gpu_mlp.errors import DeviceError
+from gpu_mlp.network.factors import Factors
 from gpu_mlp.telemetry import GpuMeter
 from gpu_mlp.telemetry.measures import Meter
 
@@ -60,22 +61,22 @@ class Own:
     def set_up(self, case: Case, data: Data) -> Work:
         """A network with the data's weights, and a `TrainingStep`, or a table on the host for `train`."""
         network = network_of(case, data, self.device)
+        try:
+            Factors(network.ops, network.parameters, case.precision)
+        except DeviceError as error:
+            raise UnableError(str(error)) from None
         x = data.x if case.task == "fit" else network.ops.to_device(data.x)
         if case.task == "inference":
-            return _Inference(network, rotating(network.ops, x))
+            return _Inference(network, rotating(network.ops, x), case.precision)
         if case.task == "fit":
             return _Fit(network, case, data)
-        precision = case.precision if case.precision not in ("float32", "float64") else "auto"
-        try:
-            step = gpu_mlp.TrainingStep(
-                network,
-                loss="squared_error" if case.problem.is_regression else "softmax_cross_entropy",
-                optimizer=gpu_mlp.Adam(LEARNING_RATE),
-                batch_size=case.batch,
-                precision=precision,
-            )
-        except (ConfigError, DeviceError) as error:
-            raise UnableError(str(error)) from None
+        step = gpu_mlp.TrainingStep(
+            network,
+            loss=loss_of(case),
+            optimizer=gpu_mlp.Adam(LEARNING_RATE),
+            batch_size=case.batch,
+            precision=case.precision,
+        )
         return _Training(step, rotating(network.ops, x, network.ops.to_device(data.y)))
 
 
@@ -84,6 +85,11 @@ def rotating(ops: Ops, *arrays: Any) -> Iterator[tuple[Any, ...]]:
     size = sum(array.nbytes for array in arrays)
     count = 1 if ops.device == "cpu" else min(1 + BYTES_IN_TURN // size, MOST_IN_TURN)
     return cycle([arrays, *(tuple(array.copy() for array in arrays) for _ in range(count - 1))])
+
+
+def loss_of(case: Case) -> str:
+    """The name of the loss that trains the problem."""
+    return "squared_error" if case.problem.is_regression else "softmax_cross_entropy"
 
 
 def network_of(case: Case, data: Data, device: str) -> gpu_mlp.Network:
@@ -113,14 +119,14 @@ class _Training:
 
 
 class _Inference:
-    def __init__(self, network: gpu_mlp.Network, batches: Iterator[tuple[Any, ...]]) -> None:
-        self._network, self._batches = network, batches
+    def __init__(self, network: gpu_mlp.Network, batches: Iterator[tuple[Any, ...]], precision: str) -> None:
+        self._network, self._batches, self._precision = network, batches, precision
         self._outputs: Any = None
 
     def run(self, count: int) -> float | None:
         def passes() -> None:
             for _ in range(count):
-                self._outputs = self._network(*next(self._batches))
+                self._outputs = self._network(*next(self._batches), precision=self._precision)
 
         seconds = device_seconds(self._network.ops, passes)
         float(self._outputs[0, 0])  # waits for the device
@@ -134,9 +140,13 @@ class _Inference:
 class _Fit(Fit):
     def __init__(self, network: gpu_mlp.Network, case: Case, data: Data) -> None:
         self._network, self._data = network, data
-        loss = "squared_error" if case.problem.is_regression else "softmax_cross_entropy"
         self._config = gpu_mlp.TrainingConfig(
-            epochs=EPOCHS, batch_size=case.batch, loss=loss, optimizer="adam", learning_rate=LEARNING_RATE
+            epochs=EPOCHS,
+            batch_size=case.batch,
+            loss=loss_of(case),
+            optimizer="adam",
+            learning_rate=LEARNING_RATE,
+            precision=case.precision,
         )
 
     def losses(self, *, shuffle: bool) -> list[float]:

@@ -38,8 +38,7 @@ class PyTorch(Peer):
         """A `Sequential` with the data's weights, and its Adam."""
         import torch
 
-        if case.precision not in ("float32", "float64"):
-            raise UnableError(f"the step in {case.precision} is not written for PyTorch on the CPU")
+        check_precision(case)
         if case.task == "fit":
             return _Fit(case, data, compiled=self._compiled)
         module = module_of(case, data)
@@ -59,6 +58,12 @@ class PyTorch(Peer):
                 return step(x, y)
 
         return _Work(run)
+
+
+def check_precision(case: Case) -> None:
+    """Raise UnableError for one that no step was written in."""
+    if case.precision not in ("float32", "float64"):
+        raise UnableError(f"the step in {case.precision} is not written for PyTorch on the CPU")
 
 
 def module_of(case: Case, data: Data) -> Any:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
-from gpu_mlp.benchmark.contestants.pytorch import PyTorch, module_of
+from gpu_mlp.benchmark.contestants.pytorch import PyTorch, check_precision, module_of
 
 __all__ = ["Skorch"]
 
@@ -26,6 +26,7 @@ class Skorch(PyTorch):
         """The data alone: a net is made for each fit."""
         if case.task != "fit":
             raise UnableError("skorch is measured in whole fits; its steps are PyTorch's")
+        check_precision(case)
         return _Fit(case, data)
 
 
