@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_bytes", "describe_machine", "installed_versions", "processor_name"]
+__all__ = [
+    "available_bytes",
+    "describe_machine",
+    "installed_versions",
+    "library_settings",
+    "notes_on_machine",
+    "processor_name",
+]
 
 PACKAGES = (
     *("gpu_mlp", "numpy", "scipy", "numba", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python"),
     *("torch", "jax", "jaxlib", "scikit-learn"),
 )
 
+# Variables that libraries which multiply read when they are loaded begin so.
+SETTINGS = ("OPENBLAS_", "MKL_", "OMP_", "KMP_", "BLIS_", "NPY_", "NUMBA_", "XLA_", "TORCH")
+
 
 def describe_machine(threads: int) -> dict[str, Any]:
-    """Plain data: processor, memory, system, threads, BLAS libraries, versions; no name of the machine or its user."""
+    """Plain data: processor, memory, system, threads, BLAS, settings, versions; no name of the machine or its user."""
     return {
         "processor": processor_name(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -29,7 +39,23 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": installed_versions(PACKAGES),
         "blas": _blas(),
+        "settings": library_settings(os.environ),
     }
+
+
+def library_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which somebody has decided on threads, kernels or compilation."""
+    return {name: environment[name] for name in sorted(environment) if name.startswith(SETTINGS)}
+
+
+def notes_on_machine(machine: Mapping[str, Any]) -> list[str]:
+    """What keeps a contestant from what the processor can, a sentence each."""
+    chosen = machine.get("settings", {}).get("OPENBLAS_CORETYPE")
+    note = (
+        f"OPENBLAS_CORETYPE={chosen} has chosen the kernels of NumPy's and SciPy's products, which may be slower than "
+        "those that OpenBLAS would choose for this processor; unset it to measure what the processor can"
+    )
+    return [] if chosen is None else [note]
 
 
 def available_bytes() -> int | None:

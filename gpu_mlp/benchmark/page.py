@@ -253,6 +253,8 @@ def _machine(result: Result) -> str:
         "memory": f"{(machine.get('memory_bytes') or 0) / 2**30:.0f} GiB",
         "system": machine.get("system"),
         "BLAS": ", ".join(machine.get("blas", [])),
+        "settings": ", ".join(f"{name}={value}" for name, value in machine.get("settings", {}).items())
+        or "none",
         "versions": ", ".join(f"{name} {found}" for name, found in machine.get("versions", {}).items()),
         "method": f"{result.method.get('rounds')} rounds in turn, blocks of {result.method.get('seconds')} s",
     }

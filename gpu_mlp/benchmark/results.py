@@ -7,7 +7,8 @@ Schema 1, JSON:
     finished    false where the run was interrupted: the rows are those measured before
     suite       its name
     method      rounds, seconds (of a block), harness_seconds (that measuring adds to one run)
-    machine     processor, processors, threads, memory_bytes, system, python, versions, blas
+    machine     processor, processors, threads, memory_bytes, system, python, versions, blas,
+                settings (environment variables that decide on kernels, threads or compilation)
     ceilings    of the processor: products (precision -> size -> FLOP/s), copies (bytes -> bytes/s), call_seconds
     gpu_ceilings  the same of the GPU that gpu_mlp computes on, call_seconds in a captured graph; null without one
     rows        a list of

@@ -15,6 +15,7 @@ from gpu_mlp.telemetry.measures import MEASURES, Meter, all_words, summarised
 __all__ = [
     "Method",
     "Ratio",
+    "Seconds",
     "Times",
     "interval",
     "ratio_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from gpu_mlp.backends.select import automatic_device
 from gpu_mlp.benchmark.cases import cases_of
 from gpu_mlp.benchmark.comparison import compare_results, noted_differences
 from gpu_mlp.benchmark.contestants import contestants_of
+from gpu_mlp.benchmark.machine import notes_on_machine
 from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import Result, read_result
 from gpu_mlp.benchmark.run import run_benchmark
@@ -105,6 +107,9 @@ def compare(
 ) -> int:
     """Tell what has changed between two results by more than noise; exits with 1 where gpu_mlp became slower.
 
+    "others" says how the times of the others in the same case have changed. What they did as well, the machine did;
+    measure such a case again.
+
     Args:
         old: what --out wrote before.
         new: what --out wrote now.
@@ -119,17 +124,18 @@ def compare(
     for note in noted_differences(before, after):
         print(f"note: {note}", file=sys.stderr)
     if as_json:
-        rows = [{**vars(change), "verdict": change.verdict} for change in changes]
+        rows = [{**asdict(change), "verdict": change.verdict} for change in changes]
         print_json({"changes": rows, "regressions": sum(change.is_regression for change in changes)})
     else:
         print_table(
-            ["case", "who", "new / old", "95 % interval", ""],
+            ["case", "who", "new / old", "95 % interval", "others", ""],
             [
                 [
                     each.key,
                     each.contestant,
-                    f"{each.ratio:.2f}",
-                    f"{each.low:.2f} to {each.high:.2f}",
+                    f"{each.own.ratio:.2f}",
+                    f"{each.own.low:.2f} to {each.own.high:.2f}",
+                    "" if each.others is None else f"{each.others.ratio:.2f}",
                     each.verdict,
                 ]
                 for each in changes
@@ -190,6 +196,8 @@ def _print_result(result: Result) -> None:
         sys.stdout,
     )
     print()
+    for note in notes_on_machine(machine):
+        print(f"note: {note}", file=sys.stderr)
     with_energy = any(energy(row, who) for row in result.rows for who in row["contestants"])
     header = [name for name in HEADER if name != ENERGY or with_energy]
     print_table(header, [line for row in result.rows for line in _lines(row, with_energy=with_energy)])

@@ -23,7 +23,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "METHODS", {"quick": Method(9, 0.002), "full": Method(9, 0.002)})
 
 
-def test_a_table_is_printed_and_a_file_is_written() -> None:
+def test_kernels_that_the_environment_chose_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    assert done(*TINY).err.startswith("note: OPENBLAS_CORETYPE=Prescott has chosen")
+
+
+def test_a_table_is_printed_and_a_file_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     outcome = done(*TINY, "--out", "r.json")
     assert "2-4-7-3-2" in outcome.out
     assert "gpu_mlp" in outcome.out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, Case, Data, Problem
 from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 
 __all__ = ["Jax"]
@@ -65,12 +65,12 @@ def _loss(parameters: Any, x: Any, y: Any, *, regression: bool) -> Any:
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(f), y[:, None], axis=1))
 
 
-def _adam(state: Any, x: Any, y: Any, *, regression: bool) -> Any:
+def _adam(state: Any, x: Any, y: Any, *, problem: Problem) -> Any:
     import jax
     import jax.numpy as jnp
 
     step, parameters, first, second = state
-    loss, gradients = jax.value_and_grad(partial(_loss, regression=regression))(parameters, x, y)
+    loss, gradients = jax.value_and_grad(partial(_loss, regression=problem.is_regression))(parameters, x, y)
     step = step + 1
     each = jax.tree_util.tree_map
     first = each(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, gradients)
@@ -78,7 +78,9 @@ def _adam(state: Any, x: Any, y: Any, *, regression: bool) -> Any:
     of_first, of_second = 1 - BETA1**step, 1 - BETA2**step
 
     def moved(p: Any, m: Any, v: Any) -> Any:
-        return (p - LEARNING_RATE * (m / of_first) / (jnp.sqrt(v / of_second) + EPSILON)).astype(p.dtype)
+        return (p - problem.learning_rate * (m / of_first) / (jnp.sqrt(v / of_second) + EPSILON)).astype(
+            p.dtype
+        )
 
     return (step, each(moved, parameters, first, second), first, second), loss
 
@@ -100,7 +102,7 @@ class _Training:
     def __init__(self, case: Case, parameters: Any, x: Any, y: Any) -> None:
         import jax
 
-        self._step = jax.jit(partial(_adam, regression=case.problem.is_regression), donate_argnums=0)
+        self._step = jax.jit(partial(_adam, problem=case.problem), donate_argnums=0)
         self._state = _start(parameters, x.dtype)
         self._x, self._y, self._loss = x, y, None
 
@@ -134,7 +136,7 @@ class _Fit(Fit):
         import jax
 
         batches = len(x) // case.batch
-        step = partial(_adam, regression=case.problem.is_regression)
+        step = partial(_adam, problem=case.problem)
 
         def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
             def one(state: Any, rows: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import gpu_mlp
 from gpu_mlp.backends.base import Ops
 from gpu_mlp.backends.select import device_ops
-from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
 from gpu_mlp.benchmark.gpu_limits import device_seconds, measure_gpu_ceilings
 from gpu_mlp.benchmark.limits import Ceilings
@@ -73,7 +73,7 @@ class Own:
         step = gpu_mlp.TrainingStep(
             network,
             loss=loss_of(case),
-            optimizer=gpu_mlp.Adam(LEARNING_RATE),
+            optimizer=gpu_mlp.Adam(case.problem.learning_rate),
             batch_size=case.batch,
             precision=case.precision,
         )
@@ -145,7 +145,7 @@ class _Fit(Fit):
             batch_size=case.batch,
             loss=loss_of(case),
             optimizer="adam",
-            learning_rate=LEARNING_RATE,
+            learning_rate=case.problem.learning_rate,
             precision=case.precision,
         )
 

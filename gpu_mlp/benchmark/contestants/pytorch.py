@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gpu_mlp
-from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 from gpu_mlp.benchmark.contestants.own import network_of
 
@@ -74,7 +74,7 @@ def module_of(case: Case, data: Data) -> Any:
 def _step(module: Any, case: Case, *, compiled: bool) -> Callable[[Any, Any], Any]:
     import torch
 
-    optimizer = torch.optim.Adam(module.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(module.parameters(), case.problem.learning_rate)
     loss_of = torch.nn.MSELoss() if case.problem.is_regression else torch.nn.CrossEntropyLoss()
 
     def forward(x: Any, y: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, Peer, UnableError, Work
 
 __all__ = ["ScikitLearn"]
@@ -38,7 +38,7 @@ def _estimator(case: Case, data: Data) -> Any:
         hidden_layer_sizes=case.problem.layer_sizes[1:-1],
         alpha=0.0,
         batch_size=case.batch,
-        learning_rate_init=LEARNING_RATE,
+        learning_rate_init=case.problem.learning_rate,
         shuffle=False,
         max_iter=EPOCHS,
         tol=0.0,
@@ -47,7 +47,7 @@ def _estimator(case: Case, data: Data) -> Any:
     )
     _fit(estimator, case, Data(data.x[: case.batch], data.y[: case.batch], data.weights, data.biases))
     _give_weights(estimator, data)
-    estimator._optimizer = AdamOptimizer(estimator.coefs_ + estimator.intercepts_, LEARNING_RATE)
+    estimator._optimizer = AdamOptimizer(estimator.coefs_ + estimator.intercepts_, case.problem.learning_rate)
     return estimator
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from gpu_mlp.benchmark.cases import EPOCHS, LEARNING_RATE, Case, Data
+from gpu_mlp.benchmark.cases import EPOCHS, Case, Data
 from gpu_mlp.benchmark.contestants.base import Fit, UnableError, Work
 from gpu_mlp.benchmark.contestants.pytorch import PyTorch, check_precision, module_of
 
@@ -44,7 +44,7 @@ class _Fit(Fit):
             module_of(self._case, self._data),
             criterion=torch.nn.MSELoss if regression else torch.nn.CrossEntropyLoss,
             optimizer=torch.optim.Adam,
-            lr=LEARNING_RATE,
+            lr=self._case.problem.learning_rate,
             batch_size=self._case.batch,
             max_epochs=EPOCHS,
             iterator_train__shuffle=shuffle,
