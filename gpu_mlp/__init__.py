@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpu_mlp import errors
     from gpu_mlp.config import Loss, NetworkConfig, TrainingConfig
     from gpu_mlp.estimators import MLPClassifier, MLPRegressor
+    from gpu_mlp.explanation.explain import Explanation, explain
     from gpu_mlp.files.checkpoint_file import read_checkpoint
     from gpu_mlp.files.checkpoints import Checkpoints
     from gpu_mlp.files.model_file import load, save
@@ -47,6 +48,7 @@ _HOMES = {
     "Callback": "gpu_mlp.learning.callbacks",
     "Checkpoints": "gpu_mlp.files.checkpoints",
     "Epoch": "gpu_mlp.learning.history",
+    "Explanation": "gpu_mlp.explanation.explain",
     "Gradients": "gpu_mlp.network.backward",
     "History": "gpu_mlp.learning.history",
     "Lion": "gpu_mlp.learning.optimizers",
@@ -67,6 +69,7 @@ _HOMES = {
     "TrainingState": "gpu_mlp.learning.state",
     "TrainingStep": "gpu_mlp.learning.steps",
     "check_gradients": "gpu_mlp.network.gradient_check",
+    "explain": "gpu_mlp.explanation.explain",
     "export_onnx": "gpu_mlp.files.onnx",
     "fit_table": "gpu_mlp.fitting",
     "from_torch": "gpu_mlp.files.torch",
@@ -86,6 +89,7 @@ __all__ = [
     "Callback",
     "Checkpoints",
     "Epoch",
+    "Explanation",
     "Gradients",
     "History",
     "Lion",
@@ -106,6 +110,7 @@ __all__ = [
     "TrainingStep",
     "check_gradients",
     "errors",
+    "explain",
     "export_onnx",
     "fit_table",
     "from_torch",

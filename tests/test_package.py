@@ -39,7 +39,7 @@ ROOMS = (
     "files",
     "estimators",
     "telemetry",
-    "explain",
+    "explanation",
     "benchmark",
     "cli",
     "__main__",

@@ -15,6 +15,7 @@ from gpu_mlp import __version__
 from gpu_mlp.cli.bench import bench_app
 from gpu_mlp.cli.console import HELP_WIDTH, PipeConsole, report_error
 from gpu_mlp.cli.evaluate import evaluate
+from gpu_mlp.cli.explain import explain
 from gpu_mlp.cli.export import export
 from gpu_mlp.cli.gradcheck import gradcheck
 from gpu_mlp.cli.info import info
@@ -129,7 +130,7 @@ def _app() -> App:
     training = App(name="train", config=(fill_settings, check_whole_numbers))
     training.default(train)
     app.command(training)
-    for command in (predict, evaluate, export, gradcheck, info):
+    for command in (predict, evaluate, export, explain, gradcheck, info):
         app.command(command)
     app.command(bench_app())
     return app

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
+from gpu_mlp.cli.architecture import random_network, random_targets, widths_of
 from gpu_mlp.cli.console import print_facts, print_json, print_table
 from gpu_mlp.config import Loss, check_choice, check_range
-from gpu_mlp.errors import ConfigError
 from gpu_mlp.network.gradient_check import GradientReport, check_gradients
 from gpu_mlp.network.network import Network
 
@@ -47,22 +46,12 @@ def gradcheck(
         device: auto, cpu, cuda or cuda:N.
         as_json: print one JSON object instead of a table.
     """
-    widths = _widths(sizes)
+    widths = widths_of(sizes)
     settings = Loss(loss)
     check_range("batch", batch, low=1, whole=True)
     check_choice("dtype", dtype, ("float32", "float64"))
-    names = tuple(name.strip() for name in activation.split(","))
-    network = Network(
-        widths,
-        activation=names[0] if len(names) == 1 else names,
-        seed=seed,
-        dtype=dtype,  # type: ignore[arg-type]
-        device=device,
-    )
-    rng = np.random.default_rng(seed)
-    # Biases of zero put units whose inputs are all dead exactly on the kink of relu.
-    network.biases = [rng.normal(0.0, 0.5, width) for width in widths[1:]]
-    x, y = rng.normal(size=(batch, widths[0])), _targets(rng, settings, batch, widths[-1])
+    network, rng = random_network(widths, activation, seed, dtype, device)
+    x, y = rng.normal(size=(batch, widths[0])), random_targets(rng, settings, batch, widths[-1])
     report = check_gradients(network, x, y, loss=settings, method=method, directions=directions, seed=seed)
     if as_json:
         print_json(
@@ -77,29 +66,6 @@ def gradcheck(
             file=sys.stderr,
         )
     return 0 if report.passed else 1
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split("-")]
-    if len(parts) < 2 or not all(
-        part.isascii() and part.isdigit() and 0 < int(part) < 10**6 for part in parts
-    ):
-        raise ConfigError(
-            f"the layer sizes are {text!r}, but must be two or more positive numbers such as 2-4-7-3-2"
-        )
-    return tuple(map(int, parts))
-
-
-def _targets(rng: np.random.Generator, loss: Loss, batch: int, outputs: int) -> Any:
-    """Random targets that the loss takes."""
-    match loss.name:
-        case "softmax_cross_entropy":
-            return rng.integers(0, outputs, batch)
-        case "binary_cross_entropy":
-            return rng.integers(0, 2, (batch, outputs)).astype(float)
-        case "poisson":
-            return rng.poisson(2.0, (batch, outputs)).astype(float)
-    return rng.normal(size=(batch, outputs))
 
 
 def _print_report(network: Network, report: GradientReport) -> None:

@@ -1,0 +1,122 @@
+"""`gpu-mlp explain`: one step of back-propagation, worked through, for any architecture or a trained model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gpu_mlp.cli.architecture import random_network, widths_of
+from gpu_mlp.cli.loading import load_model
+from gpu_mlp.cli.output import check_new_file, refused_to_write
+from gpu_mlp.cli.samples import samples_of_model, samples_of_network
+from gpu_mlp.config import Loss, check_choice, check_range
+from gpu_mlp.data.messages import quoted, shown_path
+from gpu_mlp.errors import ConfigError
+from gpu_mlp.explanation.explain import Explanation
+from gpu_mlp.explanation.explain import explain as explain_network
+from gpu_mlp.explanation.quantities import NOTATIONS
+from gpu_mlp.files.atomic_file import write_atomically
+
+__all__ = ["explain"]
+
+SUFFIXES = {"terminal": ".txt", "html": ".html", "latex": ".tex", "json": ".json"}
+DEFAULT_SIZES = "2-4-7-3-2"
+
+
+def explain(
+    sizes: str = "",
+    *,
+    model: Path | None = None,
+    inputs: Annotated[str, Parameter(name="--input")] = "",
+    target: str = "",
+    batch: int | None = None,
+    loss: str = "auto",
+    activation: str = "relu",
+    seed: int = 0,
+    notation: str = "columns",
+    fmt: Annotated[str, Parameter(name="--format")] = "auto",
+    out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    device: str = "auto",
+) -> int:
+    """Work one step of back-propagation through: every equation with its shapes, its numbers and where they come from.
+
+    Without --model the network has random weights and biases. Without --input the samples are random, too.
+
+    Args:
+        sizes: widths of the layers, inputs first and outputs last; 2-4-7-3-2 when unset.
+        model: model.safetensors of a run folder, instead of sizes.
+        inputs: one number for each input, comma-separated, and semicolons between samples: 0.5,-1.2; of a model the
+            raw values of its columns.
+        target: of every sample a class, or a number for each output; of a model the raw value of its target. Random
+            when unset.
+        batch: so many random samples; 1 when unset.
+        loss: a loss's name; auto is the model's, or softmax_cross_entropy for classes and else squared_error.
+        activation: one for all hidden layers, or one each, comma-separated.
+        seed: of the weights, biases, samples and targets that are random.
+        notation: columns, with samples as columns as in books, or rows, as in code.
+        fmt: terminal, html, latex or json; auto goes by the ending of --out and else is terminal.
+        out: .txt, .html, .tex or .json file to write instead of stdout.
+        overwrite: replace the file at --out.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    chosen = _format(fmt, out)
+    if out is not None:
+        check_new_file("--out", out, (SUFFIXES[chosen],), overwrite=overwrite)
+    check_choice("notation", notation, NOTATIONS)
+    if loss != "auto":
+        Loss(loss)
+    if batch is not None:
+        check_range("batch", batch, low=1, whole=True)
+        if inputs:
+            raise ConfigError("--batch draws random samples, but --input gives some; give one of the two")
+    if model is None:
+        network, rng = random_network(widths_of(sizes or DEFAULT_SIZES), activation, seed, "float64", device)
+        x, y, settings = samples_of_network(network, rng, inputs, target, batch or 1, loss)
+        explained = explain_network(network, x, y, loss=settings, notation=notation)
+    else:
+        if sizes:
+            raise ConfigError(f"{sizes!r} and --model both name a network; give one of the two")
+        loaded = load_model(model, device)
+        x, y, settings = samples_of_model(loaded, seed, inputs, target, batch or 1, loss)
+        explained = explain_network(loaded, x, y, loss=settings, notation=notation)
+    _write(_written(explained, chosen), out)
+    return 0
+
+
+def _format(fmt: str, out: Path | None) -> str:
+    if fmt == "auto":
+        by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
+        if out is None:
+            return "terminal"
+        if out.suffix.lower() not in by_suffix:
+            raise ConfigError(
+                f"--out {shown_path(out)} ends in {quoted(out.suffix)}, but must end in {' or '.join(by_suffix)}"
+            )
+        return by_suffix[out.suffix.lower()]
+    check_choice("format", fmt, SUFFIXES)
+    return fmt
+
+
+def _written(explained: Explanation, fmt: str) -> str:
+    match fmt:
+        case "html":
+            return explained.html()
+        case "latex":
+            return explained.latex()
+        case "json":
+            return json.dumps(explained.document(), ensure_ascii=False, allow_nan=False) + "\n"
+    return explained.text()
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(text)
+        return
+    with refused_to_write("--out", out):
+        write_atomically(out, text.encode())
+    print(f"written to {shown_path(out)}", file=sys.stderr)

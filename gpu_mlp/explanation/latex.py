@@ -1,0 +1,168 @@
+"""An explanation as a LaTeX document, for which amsmath is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.explanation.expressions import Expression
+from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.numbers import number
+from gpu_mlp.explanation.story import (
+    PARTS,
+    check_lines,
+    composition_text,
+    cost_lines,
+    opening,
+    quirk_texts,
+    shape_rows,
+)
+from gpu_mlp.explanation.walkthrough import Step, Walk
+from gpu_mlp.explanation.written_in_latex import as_latex, escaped
+
+if TYPE_CHECKING:
+    from gpu_mlp.explanation.explain import Explanation
+
+__all__ = ["as_document"]
+
+MOST_ROWS, MOST_COLUMNS, MOST_SLICES = 8, 7, 4
+# How the letters of the sentences are printed.
+LETTERS = {
+    "\N{GREEK CAPITAL LETTER OMEGA}": r"$\Omega$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    **{chr(0x2080 + digit): f"$_{digit}$" for digit in range(10)},
+}
+
+HEAD = r"""\documentclass{article}
+\usepackage[a4paper,margin=25mm]{geometry}
+\usepackage{amsmath}
+\setlength{\parindent}{0pt}
+\allowdisplaybreaks
+"""
+
+
+def as_document(explanation: Explanation) -> str:
+    """From \\documentclass to \\end{document}; names that come from a file are escaped."""
+    walk = explanation.walk
+    lines = [
+        HEAD,
+        f"\\title{{Back-propagation in {escaped(explanation.name)}}}",
+        r"\date{}",
+        r"\begin{document}",
+    ]
+    lines += [r"\maketitle", _sentence(opening(explanation))]
+    lines += [r"\section*{The network as functions within functions}", _display(walk.composition)]
+    lines.append(_sentence(composition_text(explanation)))
+    part, seen = "", set[str]()
+    for step in walk.steps:
+        if step.part != part:
+            part = step.part
+            title, text = PARTS[part]
+            lines += [f"\\section*{{{escaped(title)}}}", _sentence(text)]
+        lines += _step(step, walk, seen)
+    lines += _shapes(explanation) + _quirks(explanation) + _tables(explanation)
+    return "\n".join([*lines, r"\end{document}", ""])
+
+
+def _sentence(text: str) -> str:
+    """Text with its few letters of mathematics."""
+    return "".join(LETTERS.get(sign) or escaped(sign) for sign in text) + "\n"
+
+
+def _display(expression: Expression) -> str:
+    return f"\\[ {as_latex(expression)} \\]"
+
+
+def _step(step: Step, walk: Walk, seen: set[str]) -> list[str]:
+    """The equation, and the numbers of what has not been seen before."""
+    result = walk.quantities[step.result]
+    lines = [f"\\subsection*{{Step {step.number}. {escaped(step.title)}}}", _display(step.equation)]
+    if step.rule is not None:
+        lines += ["where", _display(step.rule)]
+    if step.remark:
+        lines.append(_sentence(step.remark))
+    shapes = [f"${as_latex(factor.symbol)}$ {factor.shape}" for factor in step.factors]
+    lines.append(f"Shapes: ${as_latex(result.symbol)}$ {result.shape} from {', '.join(shapes)}.")
+    for key in (*(factor.key for factor in step.factors), step.result):
+        if key not in seen:
+            seen.add(key)
+            lines.append(_named(as_latex(walk.quantities[key].symbol), walk.quantities[key].values))
+    return lines
+
+
+def _named(name: str, values: NDArray[Any]) -> str:
+    rows, columns = values.shape
+    is_turned = columns == 1 and rows > 1
+    held, mark = (values.T, "^{T}") if is_turned else (values, "")
+    return f"\\[ {name} = {_matrix(held)}{mark} \\]"
+
+
+def _matrix(values: NDArray[Any]) -> str:
+    """Large ones with dots, and how many rows and columns there are in all."""
+    rows, columns = (
+        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, MOST_COLUMNS), strict=True)
+    )
+    lines = []
+    for place, i in enumerate(rows.shown):
+        cells = [number(float(values[i, j])) for j in columns.shown]
+        if columns.left_out:
+            cells.insert(-1, r"\cdots")
+        if rows.left_out and place == len(rows.shown) - 1:
+            lines.append(" & ".join([r"\vdots"] * len(cells)))
+        lines.append(" & ".join(cells))
+    inner = " \\\\\n".join(lines)
+    size = f"_{{{values.shape[0]} \\times {values.shape[1]}}}" if rows.left_out or columns.left_out else ""
+    return f"\\begin{{bmatrix}}\n{inner}\n\\end{{bmatrix}}{size}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    kinds = "l" + "r" * (len(rows[0]) - 1)
+    body = " \\\\\n".join(" & ".join(row) for row in rows)
+    return f"\\begin{{center}}\\begin{{tabular}}{{{kinds}}}\n{body}\n\\end{{tabular}}\\end{{center}}"
+
+
+def _shapes(explanation: Explanation) -> list[str]:
+    rows = [["", "shape", "gradient", "shape"]]
+    for of, by in shape_rows(explanation):
+        rows.append([f"${as_latex(of.symbol)}$", str(of.shape), f"${as_latex(by.symbol)}$", str(by.shape)])
+    # Some at a time: a table is a box that one page must hold, however deep the network is.
+    halves = [rows[:1] + rows[start : start + 20] for start in range(1, len(rows), 20)]
+    return [r"\section*{Everything has a gradient of its own shape}", *(_table(half) for half in halves)]
+
+
+def _quirks(explanation: Explanation) -> list[str]:
+    quirks = explanation.quirks
+    first, second = quirk_texts(explanation)
+    k = quirks.layer
+    f, h, omega = f"f_{{{k}}}", f"h_{{{k}}}", f"\\Omega_{{{k}}}"
+    lines = [r"\section*{The first quirk: an outer product}", _sentence(first)]
+    tensor = f"\\left(\\frac{{\\partial {f}}}{{\\partial {omega}}}\\right)"
+    slices = quirks.by_omega[:MOST_SLICES]
+    lines += [f"\\[ {tensor}_{{{o}}} = {_matrix(each)} \\]" for o, each in enumerate(slices)]
+    if len(slices) < len(quirks.by_omega):
+        lines.append(f"{len(quirks.by_omega) - len(slices)} more slices are not shown.")
+    by_f = f"\\frac{{\\partial L}}{{\\partial {f}}}"
+    contraction = (
+        f"\\sum_o \\left({by_f}\\right)_o \\left(\\frac{{\\partial {f}}}{{\\partial {omega}}}\\right)_o"
+    )
+    lines.append(f"\\[ {contraction} = {_matrix(quirks.contracted)} \\]")
+    lines.append(f"\\[ {by_f}\\,{h}^{{T}} = {_matrix(quirks.outer)} \\]")
+    lines += [r"\section*{The second quirk: a transpose}", _sentence(second)]
+    lines.append(f"\\[ \\frac{{\\partial {f}}}{{\\partial {h}}} = {_matrix(quirks.by_h)} \\]")
+    lines.append(f"\\[ {omega} = {_matrix(quirks.omega)} \\]")
+    product = f"\\left({by_f}\\right)^{{T}} \\frac{{\\partial {f}}}{{\\partial {h}}}"
+    return [*lines, f"\\[ {product} = {_matrix(quirks.vector_jacobian[np.newaxis])} \\]"]
+
+
+def _tables(explanation: Explanation) -> list[str]:
+    lines = []
+    for title, (text, rows) in (
+        ("What the brackets save", cost_lines(explanation)),
+        ("Held against finite differences", check_lines(explanation)),
+    ):
+        lines += [f"\\section*{{{title}}}", _sentence(text)]
+        lines.append(_table([[_sentence(cell).strip() for cell in row] for row in rows]))
+    return lines

@@ -1,0 +1,254 @@
+"""An explanation as one HTML file: the network, every step, and every matrix, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.explanation.expressions import Derivative, Expression, Product, Transposed
+from gpu_mlp.explanation.folding import Fold, fold
+from gpu_mlp.explanation.network_drawing import draw_network
+from gpu_mlp.explanation.numbers import number
+from gpu_mlp.explanation.quantities import Quantity
+from gpu_mlp.explanation.story import (
+    PARTS,
+    check_lines,
+    composition_text,
+    cost_lines,
+    opening,
+    quirk_texts,
+    shape_rows,
+)
+from gpu_mlp.explanation.walkthrough import Factor, Step, Walk
+from gpu_mlp.explanation.written_as_text import as_text
+from gpu_mlp.explanation.written_in_mathml import as_mathml
+
+if TYPE_CHECKING:
+    from gpu_mlp.explanation.explain import Explanation
+
+__all__ = ["as_page"]
+
+MOST_ROWS, MOST_COLUMNS, MOST_SAMPLES = 12, 12, 64
+MOST_SLICES = 4
+
+
+def as_page(explanation: Explanation) -> str:
+    """The whole page. Names that come from a file are escaped, in the text and in the script's data."""
+    name = escape(explanation.name)
+    home = files("gpu_mlp.explanation")
+    style, script = (home.joinpath(file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
+    sections = [
+        _player(explanation),
+        _shapes(explanation),
+        _quirks(explanation),
+        *(
+            _section(title, text, _table(rows))
+            for title, (text, rows) in (
+                ("What the brackets save", cost_lines(explanation)),
+                ("Held against finite differences", check_lines(explanation)),
+            )
+        ),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Back-propagation in {name}</title><style>{style}</style></head><body><main>"
+        f"<h1>Back-propagation in <span>{name}</span></h1><p>{escape(opening(explanation))}</p>"
+        f"{_composition(explanation)}{''.join(sections)}</main>"
+        f'<script type="application/json" id="data">{_data(explanation.walk)}</script>'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def _section(title: str, text: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{content}</section>"
+
+
+def _composition(explanation: Explanation) -> str:
+    equation = _scrolled("the network as functions", as_mathml(explanation.walk.composition, block=True))
+    return _section("The network as functions within functions", composition_text(explanation), equation)
+
+
+def _scrolled(label: str, content: str) -> str:
+    """What may be wider than a phone, to be scrolled by finger and by keyboard."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+
+def _player(explanation: Explanation) -> str:
+    walk = explanation.walk
+    count = len(walk.steps)
+    batch = walk.notation.batch
+    samples = ""
+    if batch > 1:
+        options = "".join(f'<option value="{b}">{b + 1}</option>' for b in range(min(batch, MOST_SAMPLES)))
+        samples = f'<label class="sample">sample <select id="sample">{options}</select> of {batch}</label>'
+    steps = "".join(_step(each, walk) for each in walk.steps)
+    drawing = _scrolled("the network", draw_network(walk, explanation.name))
+    return (
+        '<section id="player"><h2>Step by step</h2>'
+        "<p>The buttons, the slider or the arrow keys go from step to step. Point at a term to see its numbers. "
+        '<span class="forward-word">Forward</span> is in one colour, <span class="backward-word">backward</span> in '
+        "another.</p>"
+        '<div class="controls"><button type="button" id="back">Back</button>'
+        '<button type="button" id="next">Next</button>'
+        f'<input type="range" id="slider" min="1" max="{count}" value="1" aria-label="step">'
+        f'<output id="status" for="slider">Step 1 of {count}</output>{samples}</div>'
+        f'{drawing}<div class="stage"><div class="steps" aria-live="polite">{steps}</div>{_heat_map()}</div></section>'
+    )
+
+
+def _heat_map() -> str:
+    """An empty table, which the script fills."""
+    table = '<table aria-labelledby="matrix-name"><thead></thead><tbody></tbody></table>'
+    held = _scrolled("the numbers of the term", table)
+    return f'<div id="matrix"><p id="matrix-name"></p>{held}<p class="folded"></p></div>'
+
+
+def _step(step: Step, walk: Walk) -> str:
+    result = walk.quantities[step.result]
+    title, _ = PARTS[step.part]
+    rule = "" if step.rule is None else f'<div class="rule">where {as_mathml(step.rule)}</div>'
+    remark = f"<p>{escape(step.remark)}</p>" if step.remark else ""
+    chips = "".join(_chip(factor.symbol, factor, walk) for factor in step.factors)
+    side = "backward" if step.part in ("backward", "gradients") else "forward"
+    given = Factor(result.symbol, result.key, result.shape)
+    return (
+        f'<article class="step {side}" id="step-{step.number}" data-result="{step.result}" '
+        f'data-keys="{" ".join(factor.key for factor in step.factors)}">'
+        f"<h3><small>{step.number}, {escape(title.lower())}</small> {escape(step.title)}</h3>"
+        f"{_scrolled(f'equation of step {step.number}', as_mathml(step.equation, block=True))}{rule}{remark}"
+        f'<p class="chips"><span>reads</span>{chips}</p>'
+        f'<p class="chips"><span>gives</span>{_chip(given.symbol, given, walk)}</p></article>'
+    )
+
+
+def _chip(symbol: Expression, factor: Factor, walk: Walk) -> str:
+    """A button that shows the matrix, with its shape, and what it is to this step."""
+    quantity = walk.quantities[factor.key]
+    said = [factor.role] if factor.role else []
+    if factor.role == "bracket":
+        said.append(f"computed in step {quantity.step}")
+    elif quantity.kind == "given":
+        said.append("given")
+    words = f"<small>{escape(', '.join(said))}</small>" if said else ""
+    label = escape(f"{as_text(symbol)}, {quantity.name}, shape {factor.shape}")
+    return (
+        f'<button type="button" class="chip {quantity.kind}" data-key="{factor.key}" aria-label="{label}" '
+        f'aria-pressed="false">{as_mathml(symbol)} <span>{factor.shape}</span>{words}</button>'
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row are headings, and the first cell of every row, too."""
+    head, *body = rows
+    cells = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in body
+    )
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
+    return _scrolled(head[1] or "table", table)
+
+
+def _shapes(explanation: Explanation) -> str:
+    lines = "".join(
+        f'<tr><th scope="row">{as_mathml(of.symbol)} <small>{escape(of.name)}</small></th><td>{of.shape}</td>'
+        f"<td>{as_mathml(by.symbol)}</td><td>{by.shape}</td></tr>"
+        for of, by in shape_rows(explanation)
+    )
+    head = "".join(f'<th scope="col">{word}</th>' for word in ("what", "shape", "gradient", "shape"))
+    table = _scrolled("shapes", f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
+    text = "The loss is one number, so its derivative by anything has that thing's shape."
+    return _section("Everything has a gradient of its own shape", text, table)
+
+
+def _quirks(explanation: Explanation) -> str:
+    quirks, quantities = explanation.quirks, explanation.walk.quantities
+    k = quirks.layer
+    f, h, omega = (quantities[f"{name}_{k}"].symbol for name in ("f", "h", "omega"))
+    by_f = quantities[f"dl_df_{k}"].symbol
+    first, second = quirk_texts(explanation)
+    tensor = Derivative(f, omega)
+    slices = [
+        (as_mathml(tensor) + f", slice {o}", each) for o, each in enumerate(quirks.by_omega[:MOST_SLICES])
+    ]
+    left_out = len(quirks.by_omega) - len(slices)
+    more = f"<p>{left_out} more slices are not shown.</p>" if left_out else ""
+    contraction = (as_mathml(tensor) + " summed with " + as_mathml(by_f), quirks.contracted)
+    outer = (as_mathml(Product(by_f, Transposed(h))), quirks.outer)
+    jacobian = (as_mathml(Derivative(f, h)), quirks.by_h)
+    product = (as_mathml(Product(Transposed(by_f), Derivative(f, h))), quirks.vector_jacobian[np.newaxis])
+    equal = (
+        f"The largest difference between the long form and the short one is {quirks.largest_difference:.1e}."
+    )
+    return _section(
+        "The first quirk: an outer product",
+        first,
+        f"{_figures(slices)}{more}{_figures([contraction, outer])}",
+    ) + _section(
+        "The second quirk: a transpose",
+        second,
+        f"{_figures([jacobian, (as_mathml(omega), quirks.omega), product])}<p>{equal}</p>",
+    )
+
+
+def _figures(matrices: Sequence[tuple[str, NDArray[Any]]]) -> str:
+    """Small matrices side by side, each under its name."""
+    return f'<div class="figures">{"".join(_figure(*each) for each in matrices)}</div>'
+
+
+def _figure(name: str, values: NDArray[Any]) -> str:
+    rows, columns = fold(values.shape[0], MOST_ROWS), fold(values.shape[1], MOST_COLUMNS)
+    largest = float(np.max(np.abs(values))) or 1.0
+    lines = []
+    for place, i in enumerate(rows.shown):
+        if rows.left_out and place == len(rows.shown) - 1:
+            lines.append(f'<tr><td colspan="{len(columns.shown) + 1}">{rows.left_out} more rows</td></tr>')
+        cells = [_cell(float(values[i, j]), largest) for j in columns.shown]
+        if columns.left_out:
+            cells.insert(-1, f"<td>{columns.left_out} more</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    size = f"({values.shape[0]}, {values.shape[1]})"
+    table = f'<table class="heat"><tbody>{"".join(lines)}</tbody></table>'
+    held = _scrolled(f"a matrix of shape {size}", table)
+    return f"<figure><figcaption>{name} <span>{size}</span></figcaption>{held}</figure>"
+
+
+def _cell(value: float, largest: float) -> str:
+    sign = "negative" if value < 0.0 else "positive"
+    return f'<td class="{sign}" style="--share: {abs(value) / largest:.2f}">{number(value)}</td>'
+
+
+def _data(walk: Walk) -> str:
+    """What the script shows: of every quantity the rows and columns that are not folded away."""
+    quantities = {key: _shown(quantity) for key, quantity in walk.quantities.items()}
+    text = json.dumps({"batch": walk.notation.batch, "quantities": quantities}, allow_nan=False)
+    return text.replace("<", "\\u003c")  # so that nothing in it ends the script
+
+
+def _shown(quantity: Quantity) -> dict[str, Any]:
+    folds = [
+        Fold(size, tuple(range(min(size, MOST_SAMPLES))))
+        if axis == quantity.sample_axis
+        else fold(size, most)
+        for axis, (size, most) in enumerate(zip(quantity.shape, (MOST_ROWS, MOST_COLUMNS), strict=True))
+    ]
+    rows, columns = (each.shown for each in folds)
+    return {
+        "symbol": as_text(quantity.symbol),
+        "name": quantity.name,
+        "kind": quantity.kind,
+        "step": quantity.step,
+        "shape": quantity.shape,
+        "sampleAxis": quantity.sample_axis,
+        "rows": rows,
+        "columns": columns,
+        "largest": float(np.max(np.abs(quantity.values))),
+        "values": quantity.values[np.ix_(rows, columns)].tolist(),
+    }

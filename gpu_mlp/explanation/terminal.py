@@ -1,0 +1,161 @@
+"""An explanation for a terminal: plain text of at most 100 columns, to be read from the top."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_mlp.explanation.expressions import Transposed
+from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.numbers import number
+from gpu_mlp.explanation.quantities import Quantity
+from gpu_mlp.explanation.story import (
+    PARTS,
+    check_lines,
+    composition_text,
+    cost_lines,
+    opening,
+    quirk_texts,
+    shape_rows,
+)
+from gpu_mlp.explanation.walkthrough import Step, Walk
+from gpu_mlp.explanation.written_as_text import as_text
+
+if TYPE_CHECKING:
+    from gpu_mlp.explanation.explain import Explanation
+
+__all__ = ["as_terminal"]
+
+WIDTH = 100
+INDENT = 4
+MOST_ROWS, MOST_COLUMNS = 8, 8
+NUMBER_WIDTH = 9
+
+
+def as_terminal(explanation: Explanation) -> str:
+    """Headings in capitals; every matrix where it first occurs, and later only the step that computed it."""
+    lines = list(_head(explanation))
+    seen: set[str] = set()
+    part = ""
+    for step in explanation.walk.steps:
+        if step.part != part:
+            part = step.part
+            title, text = PARTS[part]
+            lines += ["", title.upper(), *_wrapped(text)]
+        lines += ["", *_step(step, explanation.walk, seen)]
+    lines += _gradients(explanation) + _quirks(explanation) + _cost(explanation) + _check(explanation)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _wrapped(text: str, indent: int = 0) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
+def _head(explanation: Explanation) -> Iterator[str]:
+    yield from _wrapped(opening(explanation))
+    yield ""
+    yield "THE NETWORK AS FUNCTIONS WITHIN FUNCTIONS"
+    yield from _wrapped(as_text(explanation.walk.composition), INDENT)
+    yield from _wrapped(composition_text(explanation))
+
+
+def _step(step: Step, walk: Walk, seen: set[str]) -> Iterator[str]:
+    yield f"{step.number:>2}  {step.title}"
+    yield from _wrapped(as_text(step.equation), INDENT)
+    if step.rule is not None:
+        yield from _wrapped(f"where {as_text(step.rule)}", INDENT)
+    yield from _wrapped(step.remark, INDENT)
+    result = walk.quantities[step.result]
+    shapes = [f"{as_text(factor.symbol)} {factor.shape}" for factor in step.factors]
+    yield from _wrapped(f"shapes: {as_text(result.symbol)} {result.shape} from {', '.join(shapes)}", INDENT)
+    for factor in step.factors:
+        quantity = walk.quantities[factor.key]
+        role = f", the {factor.role}" if factor.role else ""
+        if factor.key in seen:
+            origin = "given above" if quantity.step is None else f"computed in step {quantity.step}"
+            if factor.role == "bracket":
+                yield f"{' ' * INDENT}{as_text(factor.symbol)}, the bracket, already {origin}"
+            continue
+        seen.add(factor.key)
+        yield from _matrix(quantity, role)
+    seen.add(step.result)
+    yield from _matrix(result)
+
+
+def _matrix(quantity: Quantity, role: str = "") -> Iterator[str]:
+    """Its numbers beside its symbol; a column is laid down as a row."""
+    rows, columns = quantity.shape
+    is_turned = columns == 1 and rows > 1
+    symbol = Transposed(quantity.symbol) if is_turned else quantity.symbol
+    yield from _wrapped(f"{as_text(quantity.symbol)}, {quantity.name}{role}:", INDENT)
+    yield from _grid(quantity.values.T if is_turned else quantity.values, f"{as_text(symbol)} = ")
+
+
+def _grid(values: NDArray[Any], label: str) -> Iterator[str]:
+    rows, columns = (
+        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, MOST_COLUMNS), strict=True)
+    )
+    for place, i in enumerate(rows.shown):
+        if rows.left_out and place == len(rows.shown) - 1:
+            yield f"{' ' * (INDENT + len(label))}... {rows.left_out} more rows ..."
+        cells = [number(float(values[i, j])).rjust(NUMBER_WIDTH) for j in columns.shown]
+        if columns.left_out:
+            cells.insert(-1, f"... {columns.left_out} more ...")
+        start = label if place == 0 else " " * len(label)
+        yield f"{' ' * INDENT}{start}{' '.join(cells)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left and the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        " " * INDENT
+        + "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _gradients(explanation: Explanation) -> list[str]:
+    rows = [["", "shape", "", "shape"]]
+    for quantity, gradient in shape_rows(explanation):
+        pair = as_text(quantity.symbol), str(quantity.shape), as_text(gradient.symbol), str(gradient.shape)
+        rows.append(list(pair))
+    return ["", "EVERYTHING HAS A GRADIENT OF ITS OWN SHAPE", *_table(rows)]
+
+
+def _quirks(explanation: Explanation) -> list[str]:
+    quirks = explanation.quirks
+    k = quirks.layer
+    first, second = quirk_texts(explanation)
+    omega, h, f = (as_text(explanation.walk.quantities[f"{name}_{k}"].symbol) for name in ("omega", "h", "f"))
+    lines = ["", "THE FIRST QUIRK: AN OUTER PRODUCT", *_wrapped(first)]
+    most = min(len(quirks.by_omega), MOST_ROWS // 2)
+    for o in range(most):
+        lines += _grid(quirks.by_omega[o], f"slice {o} of d{f}/d{omega} = ")
+    if most < len(quirks.by_omega):
+        lines.append(f"{' ' * INDENT}... {len(quirks.by_omega) - most} more slices ...")
+    lines += _grid(quirks.contracted, f"summed with dL/d{f} = ")
+    lines += _grid(quirks.outer, f"dL/d{f} {h}ᵀ = ")
+    lines += ["", "THE SECOND QUIRK: A TRANSPOSE", *_wrapped(second)]
+    lines += _grid(quirks.by_h, f"d{f}/d{h} = ")
+    lines += _grid(quirks.omega, f"{omega} = ")
+    lines += _grid(quirks.vector_jacobian[np.newaxis], f"(dL/d{f})ᵀ d{f}/d{h} = ")
+    difference = f"The largest difference between the long forms and the short ones is {quirks.largest_difference:.1e}."
+    return [*lines, *_wrapped(difference)]
+
+
+def _cost(explanation: Explanation) -> list[str]:
+    text, rows = cost_lines(explanation)
+    return ["", "WHAT THE BRACKETS SAVE", *_wrapped(text), *_table(rows)]
+
+
+def _check(explanation: Explanation) -> list[str]:
+    text, rows = check_lines(explanation)
+    return ["", "HELD AGAINST FINITE DIFFERENCES", *_wrapped(text), *_table(rows)]

@@ -1,0 +1,96 @@
+"""An expression in LaTeX's mathematics."""
+
+from __future__ import annotations
+
+from gpu_mlp.explanation.expressions import (
+    Absolute,
+    Applied,
+    Bracket,
+    Derivative,
+    Equation,
+    Expression,
+    Fraction,
+    Grouped,
+    Hadamard,
+    Number,
+    Power,
+    Product,
+    Sum,
+    SumOver,
+    Symbol,
+    Transposed,
+    Words,
+)
+
+__all__ = ["as_latex", "escaped"]
+
+LETTERS = {
+    name: f"\\{command}"
+    for name, command in {
+        "beta": "beta",
+        "delta": "delta",
+        "omega": "Omega",
+        "phi": "phi",
+        "Phi": "Phi",
+        "pi": "pi",
+        "sigma": "sigma",
+        "ell": "ell",
+    }.items()
+}
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def escaped(text: str) -> str:
+    """Any text as LaTeX prints it; what its fonts lack by default becomes a question mark."""
+    return "".join(SPECIAL.get(sign, sign if sign.isascii() and sign.isprintable() else "?") for sign in text)
+
+
+def as_latex(expression: Expression) -> str:
+    """To stand in a mathematical environment."""
+    match expression:
+        case Symbol(letter, index, _, prime):
+            name = LETTERS.get(letter, letter) + ("'" if prime else "")
+            return f"{name}_{{{index}}}" if index else name
+        case Number(digits):
+            return digits
+        case Words(text):
+            return f"\\text{{{escaped(text)}}}"
+        case Derivative(of, by):
+            return f"\\frac{{\\partial {as_latex(of)}}}{{\\partial {as_latex(by)}}}"
+        case Transposed(inner):
+            return f"{{{_tight(inner)}}}^{{T}}"
+        case Product(factors):
+            return r"\,".join(_tight(factor) for factor in factors)
+        case Hadamard(factors):
+            return r" \odot ".join(_tight(factor) for factor in factors)
+        case Sum(terms):
+            text = "".join(f" {sign} {as_latex(term)}" for sign, term in terms)
+            return text[3:] if terms[0][0] == "+" else text[1:]
+        case SumOver(index, inner):
+            return f"\\sum_{{{index}}} {_tight(inner)}"
+        case Applied(function, argument, elementwise):
+            left, right = "[]" if elementwise else "()"
+            return f"{as_latex(function)}\\left{left}{as_latex(argument)}\\right{right}"
+        case Fraction(top, bottom):
+            return f"\\frac{{{as_latex(top)}}}{{{as_latex(bottom)}}}"
+        case Power(base, exponent):
+            return f"{{{_tight(base)}}}^{{{exponent}}}"
+        case Absolute(inner):
+            return f"\\left|{as_latex(inner)}\\right|"
+        case Grouped(inner):
+            return f"\\left({as_latex(inner)}\\right)"
+        case Bracket(inner, step):
+            return f"\\underbrace{{\\left[{as_latex(inner)}\\right]}}_{{\\text{{step {step}}}}}"
+        case Equation(sides):
+            return " = ".join(map(as_latex, sides))
+    raise TypeError(f"{expression!r} is no expression")
+
+
+def _tight(expression: Expression) -> str:
+    text = as_latex(expression)
+    return f"\\left({text}\\right)" if isinstance(expression, (Sum, Hadamard)) else text
