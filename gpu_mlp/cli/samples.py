@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 
 from gpu_mlp.cli.architecture import random_targets
 from gpu_mlp.config import Loss
-from gpu_mlp.data import read_table
+from gpu_mlp.data import Table, read_table
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
 from gpu_mlp.model import Model
@@ -74,7 +77,7 @@ def _targets(loss: Loss, y: Any, outputs: int) -> Any:
 
 def _numbers(flag: str, text: str) -> Any:
     """(B, D): commas between numbers, semicolons between samples."""
-    rows = [[cell.strip() for cell in row.split(",")] for row in text.strip().strip(";").split(";")]
+    rows = _cells(text)
     widths = {len(row) for row in rows}
     if len(widths) > 1:
         raise ConfigError(
@@ -106,7 +109,8 @@ def _check_width(flag: str, values: Any, width: int, what: str) -> None:
 def _check_rows(x: Any, y: Any) -> None:
     if len(x) != len(y):
         raise ConfigError(
-            f"--target has {len(y)} samples, but --input has {len(x)}; give one target for each"
+            f"--target has {len(y)} target{'s' if len(y) > 1 else ''} for {len(x)} sample{'s' if len(x) > 1 else ''}; "
+            "give one for each, with semicolons between"
         )
 
 
@@ -117,29 +121,48 @@ def _model_inputs(model: Model, text: str) -> Any:
         x = _numbers("--input", text)
         _check_width("--input", x, width, "input")
         return x
-    rows = [[cell.strip() for cell in row.split(",")] for row in text.strip().strip(";").split(";")]
-    names = preparation.input_names
+    rows = _cells(text)
+    names, texts = preparation.input_names, preparation.text_names
     for row in rows:
         if len(row) != len(names):
             raise ConfigError(
                 f"--input has {len(row)} values a sample, but the model has {len(names)} columns; give one for each of "
                 f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
             )
-    columns: dict[str, list[Any]] = {
-        name: [
-            row[place] if name in preparation.text_names else _number("--input", row[place]) for row in rows
-        ]
-        for place, name in enumerate(names)
+    columns = {
+        name: [cell if name in texts else _value(cell) for cell in column]
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
-    table = read_table(columns, as_text=preparation.text_names)
-    return preparation.transform(table, model.network.dtype)
+    return preparation.transform(_table("--input", columns, texts), model.network.dtype)
+
+
+def _table(flag: str, columns: dict[str, list[Any]], texts: tuple[str, ...]) -> Table:
+    """Whose complaints name the flag."""
+    return replace(read_table(columns, as_text=texts), origin=flag)
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Semicolons between samples, commas between the values of one."""
+    return [[cell.strip() for cell in row.split(",")] for row in text.strip().strip(";").split(";")]
+
+
+def _value(text: str) -> Any:
+    """Of a column that is no text: a number, true or false, a date, or nothing where it is missing."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for read in (float, date.fromisoformat, datetime.fromisoformat):
+        with suppress(ValueError):
+            return read(text)
+    return text or None
 
 
 def _encoded(model: Model, text: str) -> Any:
     """The raw values of the target's column as the loss reads them."""
-    assert model.target is not None
-    cells = [cell.strip() for cell in text.strip().strip(";").split(";")]
-    values = [cell if model.target.text_names else _number("--target", cell) for cell in cells]
-    encoded = model.target.encode(read_table({model.target.name: values}, as_text=model.target.text_names))
-    needs_columns = model.loss.name != "softmax_cross_entropy"
-    return encoded.reshape(len(values), -1).astype(model.network.dtype) if needs_columns else encoded
+    target = model.target
+    assert target is not None
+    cells = [row[0] if len(row) == 1 else ",".join(row) for row in _cells(text)]
+    values = [cell if target.text_names else _value(cell) for cell in cells]
+    encoded = target.encode(_table("--target", {target.name: values}, target.text_names))
+    if model.loss.name == "softmax_cross_entropy":
+        return encoded
+    return encoded.reshape(len(values), -1).astype(model.network.dtype)

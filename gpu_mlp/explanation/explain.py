@@ -16,7 +16,8 @@ from gpu_mlp.explanation.derivative_check import ArrayCheck, check_derivatives
 from gpu_mlp.explanation.passes import run_passes
 from gpu_mlp.explanation.quantities import NOTATIONS, Notation
 from gpu_mlp.explanation.quirks import Quirks, show_quirks
-from gpu_mlp.explanation.walkthrough import Walk, walk
+from gpu_mlp.explanation.walker import walk
+from gpu_mlp.explanation.walkthrough import Walk
 from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 
@@ -73,10 +74,9 @@ class Explanation:
         return f'<iframe title="back-propagation in {self.name}" style="{style}" srcdoc="{page}"></iframe>'
 
     def __repr__(self) -> str:
-        return (
-            f"<Explanation of {self.name}, {self.loss.name} of {self.walk.notation.batch} samples, "
-            f"{len(self.walk.steps)} steps>"
-        )
+        batch = self.walk.notation.batch
+        samples = f"{batch} sample{'s' if batch > 1 else ''}"
+        return f"<Explanation of {self.name}, {self.loss.name} of {samples}, {len(self.walk.steps)} steps>"
 
 
 def explain(

@@ -15,8 +15,8 @@ from gpu_mlp.explanation.written_as_text import as_text
 
 __all__ = ["MOST_UNITS", "draw_network"]
 
-MOST_UNITS = 7
-RADIUS, STEP_X, STEP_Y = 19, 150, 48
+MOST_UNITS = 10
+RADIUS, STEP_X, STEP_Y = 19, 150, 44
 MARGIN_X, TOP, BOTTOM = 60, 64, 52
 THICKEST = 3.5
 

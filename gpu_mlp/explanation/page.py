@@ -77,7 +77,7 @@ def _composition(explanation: Explanation) -> str:
 
 def _scrolled(label: str, content: str) -> str:
     """What may be wider than a phone, to be scrolled by finger and by keyboard."""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{content}</div>'
 
 
 def _player(explanation: Explanation) -> str:
@@ -137,10 +137,10 @@ def _chip(symbol: Expression, factor: Factor, walk: Walk) -> str:
     elif quantity.kind == "given":
         said.append("given")
     words = f"<small>{escape(', '.join(said))}</small>" if said else ""
-    label = escape(f"{as_text(symbol)}, {quantity.name}, shape {factor.shape}")
+    name = f'<span class="spoken">{escape(quantity.name)}, shape</span>'
     return (
-        f'<button type="button" class="chip {quantity.kind}" data-key="{factor.key}" aria-label="{label}" '
-        f'aria-pressed="false">{as_mathml(symbol)} <span>{factor.shape}</span>{words}</button>'
+        f'<button type="button" class="chip {quantity.kind}" data-key="{factor.key}" '
+        f'aria-pressed="false">{as_mathml(symbol)} {name} <span>{factor.shape}</span>{words}</button>'
     )
 
 

@@ -156,7 +156,7 @@ def check_lines(explanation: Explanation) -> tuple[str, list[list[str]]]:
     for check in checks:
         symbol = as_text(explanation.walk.quantities[check.key].symbol)
         found = "none taken" if np.isnan(check.difference) else f"{check.difference:.1e}"
-        verdict = "agrees" if check.passed else "DIFFERS"
+        verdict = "not checked" if np.isnan(check.difference) else "agrees" if check.passed else "DIFFERS"
         if check.at_kinks:
             verdict += f", {check.at_kinks} at a kink left out"
         rows.append([symbol, found, f"{check.tolerance:.0e}", verdict])

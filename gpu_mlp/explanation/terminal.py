@@ -96,9 +96,12 @@ def _matrix(quantity: Quantity, role: str = "") -> Iterator[str]:
 
 
 def _grid(values: NDArray[Any], label: str) -> Iterator[str]:
-    rows, columns = (
-        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, MOST_COLUMNS), strict=True)
-    )
+    rows = fold(values.shape[0], MOST_ROWS)
+    room = WIDTH - INDENT - len(label)
+    columns = fold(values.shape[1], min(MOST_COLUMNS, room // (NUMBER_WIDTH + 1)))
+    if columns.left_out:
+        gap = len(f"... {columns.size} more ... ")
+        columns = fold(values.shape[1], min(MOST_COLUMNS, (room - gap) // (NUMBER_WIDTH + 1)))
     for place, i in enumerate(rows.shown):
         if rows.left_out and place == len(rows.shown) - 1:
             yield f"{' ' * (INDENT + len(label))}... {rows.left_out} more rows ..."
