@@ -15,7 +15,7 @@ HAS_CUPY = $(1) -c 'import importlib.util, sys; sys.exit(importlib.util.find_spe
 PYTHON_GPU ?= $(shell for python in $(PYTHON) $(BIN)/python; do $(call HAS_CUPY,$$python) && echo $$python && break; done)
 endif
 
-.PHONY: help train test soak check lint types format bench bench-fit bench-read kernels gpu clean
+.PHONY: help train test soak check lint types format figures bench bench-fit bench-read kernels gpu clean
 
 help:
 	@echo "make train   set up and train on the handwritten digits (ARGS='--demo wine' for another)"
@@ -23,6 +23,7 @@ help:
 	@echo "make soak    the tests that take minutes: runs killed 170 times, 65,000 damaged files"
 	@echo "make check   format, lint, strict types and tests, as CI does"
 	@echo "make format  rewrite the files as 'make lint' wants them"
+	@echo "make figures the figures of docs/backpropagation.md, anew; needs Chromium"
 	@echo "make bench   one training step on this CPU against PyTorch"
 	@echo "make bench-fit  the estimators on this CPU against scikit-learn, PyTorch and skorch"
 	@echo "make bench-read  reading on this CPU: 1 GB of CSV, and 4 GB of Parquet in 512 MB (7 minutes)"
@@ -51,6 +52,9 @@ types: $(VENV)/.ready-test
 format: $(VENV)/.ready-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+figures: $(VENV)/.ready-test
+	$(BIN)/python docs/figures/make.py
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python bench/bench_step.py $(ARGS)

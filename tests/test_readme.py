@@ -34,8 +34,8 @@ def test_a_python_block_runs(number: int, capsys: pytest.CaptureFixture[str]) ->
     if first < number or not printed:
         assert number > 2
         return
-    # Which word of it is a loss or, of the estimator, an accuracy.
-    word, best, worst = ((-3, 0.0, 0.1), (-1, 0.0, 0.1), (0, 1.0, 0.9))[number]
+    # Which word of it is a loss, of the estimator an accuracy, of the explanation the error of a gradient.
+    word, best, worst = {0: (-3, 0.0, 0.1), 1: (-1, 0.0, 0.1), 2: (0, 1.0, 0.9), 4: (-1, 0.0, 1e-6)}[number]
     value = float(printed[word])
     assert min(best, worst) <= value <= max(best, worst)
 
@@ -65,6 +65,7 @@ def test_the_commands_run_one_after_the_other(
         "export",
         "train",
         "gradcheck",
+        "explain",
         "bench",
         "bench",
         "info",

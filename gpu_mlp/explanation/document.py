@@ -7,6 +7,7 @@ Schema 1, JSON:
     loss        name and its parameters, factor, reported
     notation    "columns" or "rows"; batch: how many samples
     composition the network as functions within functions: text and latex
+    chain       dL/df_0 as brackets within brackets: text and latex; null without hidden layers
     quantities  key -> symbol, latex, name, kind ("given", "forward", "backward"), computed_in (number of a step, or
                 null), shape, sample_axis (or null), values (rows of numbers). Keys: h_k, omega_k, beta_k, y, f_k, p,
                 loss, dl_df_k, dl_dh_k, slope_k, dl_domega_k, dl_dbeta_k
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_mlp.explanation.expressions import Equation
 from gpu_mlp.explanation.quantities import Notation, Quantity
 from gpu_mlp.explanation.story import shape_rows
 from gpu_mlp.explanation.walkthrough import Step, Walk
@@ -59,7 +61,8 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
         "loss": {"name": loss.name, **loss.parameters, "factor": loss.factor, "reported": loss.reported},
         "notation": walk.notation.name,
         "batch": walk.notation.batch,
-        "composition": {"text": as_text(walk.composition), "latex": as_latex(walk.composition)},
+        "composition": _equation(walk.composition),
+        "chain": None if walk.chain is None else _equation(walk.chain),
         "quantities": {key: _quantity(quantity) for key, quantity in walk.quantities.items()},
         "steps": [_step(step, walk) for step in walk.steps],
         "shapes": [
@@ -75,6 +78,10 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _equation(equation: Equation) -> dict[str, str]:
+    return {"text": as_text(equation), "latex": as_latex(equation)}
 
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:

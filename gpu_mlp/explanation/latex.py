@@ -12,6 +12,7 @@ from gpu_mlp.explanation.expressions import Expression
 from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.story import (
+    CHAIN,
     PARTS,
     check_lines,
     composition_text,
@@ -62,6 +63,8 @@ def as_document(explanation: Explanation) -> str:
             part = step.part
             title, text = PARTS[part]
             lines += [f"\\section*{{{escaped(title)}}}", _sentence(text)]
+            if part == "backward" and walk.chain is not None:
+                lines += [_sentence(CHAIN), f"{{\\small {_display(walk.chain)}}}"]
         lines += _step(step, walk, seen)
     lines += _shapes(explanation) + _quirks(explanation) + _tables(explanation)
     return "\n".join([*lines, r"\end{document}", ""])

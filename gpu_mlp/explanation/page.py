@@ -17,6 +17,7 @@ from gpu_mlp.explanation.network_drawing import draw_network
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
 from gpu_mlp.explanation.story import (
+    CHAIN,
     PARTS,
     check_lines,
     composition_text,
@@ -60,19 +61,32 @@ def as_page(explanation: Explanation) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Back-propagation in {name}</title><style>{style}</style></head><body><main>"
         f"<h1>Back-propagation in <span>{name}</span></h1><p>{escape(opening(explanation))}</p>"
-        f"{_composition(explanation)}{''.join(sections)}</main>"
+        f"{_composition(explanation)}{_chain(explanation)}{''.join(sections)}</main>"
         f'<script type="application/json" id="data">{_data(explanation.walk)}</script>'
         f"<script>{script}</script></body></html>\n"
     )
 
 
-def _section(title: str, text: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{content}</section>"
+def _section(title: str, text: str, content: str, name: str = "") -> str:
+    named = f' id="{name}"' if name else ""
+    return f"<section{named}><h2>{escape(title)}</h2><p>{escape(text)}</p>{content}</section>"
 
 
 def _composition(explanation: Explanation) -> str:
     equation = _scrolled("the network as functions", as_mathml(explanation.walk.composition, block=True))
     return _section("The network as functions within functions", composition_text(explanation), equation)
+
+
+def _chain(explanation: Explanation) -> str:
+    chain = explanation.walk.chain
+    if chain is None:
+        return ""
+    return _section(
+        "The chain",
+        f"{PARTS['backward'][1]} {CHAIN}",
+        _scrolled("the chain", as_mathml(chain, block=True)),
+        "chain",
+    )
 
 
 def _scrolled(label: str, content: str) -> str:

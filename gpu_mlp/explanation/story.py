@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpu_mlp.explanation.explain import Explanation
 
 __all__ = [
+    "CHAIN",
     "PARTS",
     "check_lines",
     "composition_text",
@@ -31,6 +32,7 @@ BACKWARD = (
     "The chain rule from the top: each derivative is a local one, of this layer alone, times the bracket that the "
     "step before has computed already."
 )
+CHAIN = "So the derivative by the pre-activations of the first layer is built up, bracket within bracket:"
 PARTS: dict[Part, tuple[str, str]] = {
     "forward": ("Forward", FORWARD),
     "loss": ("The loss", "One number for how far the output is from the target."),

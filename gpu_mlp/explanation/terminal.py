@@ -14,6 +14,7 @@ from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
 from gpu_mlp.explanation.story import (
+    CHAIN,
     PARTS,
     check_lines,
     composition_text,
@@ -46,6 +47,8 @@ def as_terminal(explanation: Explanation) -> str:
             part = step.part
             title, text = PARTS[part]
             lines += ["", title.upper(), *_wrapped(text)]
+            if part == "backward" and explanation.walk.chain is not None:
+                lines += [*_wrapped(CHAIN), *_wrapped(as_text(explanation.walk.chain), INDENT)]
         lines += ["", *_step(step, explanation.walk, seen)]
     lines += _gradients(explanation) + _quirks(explanation) + _cost(explanation) + _check(explanation)
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -67,7 +67,7 @@ class _Walker:
         for k in range(last, -1, -1):
             self._weights_gradient(k)
             self._biases_gradient(k)
-        return Walk(self._notation, self._quantities, tuple(self._steps), self._composition())
+        return Walk(self._notation, self._quantities, tuple(self._steps), self._composition(), self._chain())
 
     # What there is.
 
@@ -109,9 +109,7 @@ class _Walker:
         self._steps.append(Step(number, part, title, equation, result, tuple(factors), rule, remark))
 
     def _bracket(self, key: str) -> Bracket:
-        quantity = self._quantities[key]
-        assert quantity.step is not None
-        return Bracket(quantity.symbol, quantity.step)
+        return Bracket(self._quantities[key].symbol, self._step_of(key))
 
     # Up.
 
@@ -271,6 +269,23 @@ class _Walker:
             if k < last:
                 inner = Applied(A, inner, elementwise=True)
         return Equation(Words("output"), inner)
+
+    def _chain(self) -> Equation | None:
+        """Every bracket with the step that computes it; of a deep network what lies below its lowest layers' top."""
+        start = min(self._passes.last, DEEPEST)
+        if start == 0:
+            return None
+        inner: Expression = symbols.dl_df(start)
+        for k in range(start, 0, -1):
+            weighted = self._notation.back(symbols.omega(k), Bracket(inner, self._step_of(f"dl_df_{k}")))
+            slope = self._quantities[f"slope_{k - 1}"].symbol
+            inner = Hadamard(slope, Bracket(weighted, self._step_of(f"dl_dh_{k}")))
+        return Equation(symbols.dl_df(0), inner)
+
+    def _step_of(self, key: str) -> int:
+        step = self._quantities[key].step
+        assert step is not None
+        return step
 
 
 def _scaled(factor: float, batch: int, inner: Expression) -> tuple[Expression, ...]:

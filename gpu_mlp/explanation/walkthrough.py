@@ -45,9 +45,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """All quantities by their keys, in the order in which they come, and all steps."""
+    """All quantities by their keys, in the order in which they come, and all steps.
+
+    composition: the network as functions within functions. chain: dL/df_0 as brackets within brackets; None without
+    hidden layers.
+    """
 
     notation: Notation
     quantities: dict[str, Quantity]
     steps: tuple[Step, ...]
     composition: Equation
+    chain: Equation | None

@@ -67,7 +67,8 @@ def _inner(expression: Expression) -> str:
         case Grouped(inner):
             return _row(_fenced("(", _inner(inner), ")"))
         case Bracket(inner, step):
-            held = _row(_fenced("[", _inner(inner), "]"))
+            # Underlined by the page's style: few machines have a font with braces that stretch.
+            held = f'<mrow class="held">{_fenced("[", _inner(inner), "]")}</mrow>'
             return f'<munder class="bracket">{held}<mtext>step {step}</mtext></munder>'
         case Equation(sides):
             return _row("<mo>=</mo>".join(map(_inner, sides)))

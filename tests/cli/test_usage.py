@@ -80,7 +80,8 @@ def test_arguments_are_the_process_s_where_none_are_given(
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("trian",), "there is no command 'trian'; did you mean 'train'?"),
     "command like no other": (
-        ("xyz",), "there is no command 'xyz'; choose one of train, predict, evaluate, export, explain, gradcheck, info, bench"
+        ("xyz",),
+        "there is no command 'xyz'; choose one of train, predict, evaluate, export, explain, gradcheck, info, bench",
     ),
     "flag without a command": (("--foo=1",), "gpu-mlp has no flag --foo; see gpu-mlp --help"),
     "unknown flag": (("train", "--epoch", "3"), "train has no flag --epoch; did you mean '--epochs'?"),
