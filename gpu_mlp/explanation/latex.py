@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.explanation.expressions import Expression
+from gpu_mlp.explanation.expressions import Derivative, Expression, Grouped, Product, Transposed
 from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.story import (
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_document"]
 
-MOST_ROWS, MOST_COLUMNS, MOST_SLICES = 8, 7, 4
+# Columns of a matrix, and of one that stands beside a long name.
+MOST_ROWS, MOST_COLUMNS, MOST_BESIDE, MOST_SLICES = 8, 7, 5, 4
 # How the letters of the sentences are printed.
 LETTERS = {
     "\N{GREEK CAPITAL LETTER OMEGA}": r"$\Omega$",
@@ -64,7 +65,7 @@ def as_document(explanation: Explanation) -> str:
             title, text = PARTS[part]
             lines += [f"\\section*{{{escaped(title)}}}", _sentence(text)]
             if part == "backward" and walk.chain is not None:
-                lines += [_sentence(CHAIN), f"{{\\small {_display(walk.chain)}}}"]
+                lines += [_sentence(CHAIN), f"{{\\footnotesize {_display(walk.chain)}}}"]
         lines += _step(step, walk, seen)
     lines += _shapes(explanation) + _quirks(explanation) + _tables(explanation)
     return "\n".join([*lines, r"\end{document}", ""])
@@ -103,10 +104,10 @@ def _named(name: str, values: NDArray[Any]) -> str:
     return f"\\[ {name} = {_matrix(held)}{mark} \\]"
 
 
-def _matrix(values: NDArray[Any]) -> str:
+def _matrix(values: NDArray[Any], most_columns: int = MOST_COLUMNS) -> str:
     """Large ones with dots, and how many rows and columns there are in all."""
     rows, columns = (
-        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, MOST_COLUMNS), strict=True)
+        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, most_columns), strict=True)
     )
     lines = []
     for place, i in enumerate(rows.shown):
@@ -137,27 +138,29 @@ def _shapes(explanation: Explanation) -> list[str]:
 
 
 def _quirks(explanation: Explanation) -> list[str]:
-    quirks = explanation.quirks
+    quirks, quantities = explanation.quirks, explanation.walk.quantities
     first, second = quirk_texts(explanation)
-    k = quirks.layer
-    f, h, omega = f"f_{{{k}}}", f"h_{{{k}}}", f"\\Omega_{{{k}}}"
+    f, h, omega, by_f = (quantities[f"{name}_{quirks.layer}"].symbol for name in ("f", "h", "omega", "dl_df"))
+    tensor, jacobian = as_latex(Grouped(Derivative(f, omega))), Derivative(f, h)
     lines = [r"\section*{The first quirk: an outer product}", _sentence(first)]
-    tensor = f"\\left(\\frac{{\\partial {f}}}{{\\partial {omega}}}\\right)"
     slices = quirks.by_omega[:MOST_SLICES]
-    lines += [f"\\[ {tensor}_{{{o}}} = {_matrix(each)} \\]" for o, each in enumerate(slices)]
+    lines += [_shown(f"{tensor}_{{{o}}}", each) for o, each in enumerate(slices)]
     if len(slices) < len(quirks.by_omega):
         lines.append(f"{len(quirks.by_omega) - len(slices)} more slices are not shown.")
-    by_f = f"\\frac{{\\partial L}}{{\\partial {f}}}"
-    contraction = (
-        f"\\sum_o \\left({by_f}\\right)_o \\left(\\frac{{\\partial {f}}}{{\\partial {omega}}}\\right)_o"
-    )
-    lines.append(f"\\[ {contraction} = {_matrix(quirks.contracted)} \\]")
-    lines.append(f"\\[ {by_f}\\,{h}^{{T}} = {_matrix(quirks.outer)} \\]")
-    lines += [r"\section*{The second quirk: a transpose}", _sentence(second)]
-    lines.append(f"\\[ \\frac{{\\partial {f}}}{{\\partial {h}}} = {_matrix(quirks.by_h)} \\]")
-    lines.append(f"\\[ {omega} = {_matrix(quirks.omega)} \\]")
-    product = f"\\left({by_f}\\right)^{{T}} \\frac{{\\partial {f}}}{{\\partial {h}}}"
-    return [*lines, f"\\[ {product} = {_matrix(quirks.vector_jacobian[np.newaxis])} \\]"]
+    lines += [
+        _shown(f"\\sum_o {as_latex(Grouped(by_f))}_o {tensor}_o", quirks.contracted),
+        _shown(as_latex(Product(by_f, Transposed(h))), quirks.outer),
+        r"\section*{The second quirk: a transpose}",
+        _sentence(second),
+        _shown(as_latex(jacobian), quirks.by_h),
+        _shown(as_latex(omega), quirks.omega),
+        _shown(as_latex(Product(Transposed(Grouped(by_f)), jacobian)), quirks.vector_jacobian[np.newaxis]),
+    ]
+    return lines
+
+
+def _shown(name: str, values: NDArray[Any]) -> str:
+    return f"\\[ {name} = {_matrix(values, MOST_BESIDE)} \\]"
 
 
 def _tables(explanation: Explanation) -> list[str]:

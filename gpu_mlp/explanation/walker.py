@@ -272,7 +272,7 @@ class _Walker:
 
     def _chain(self) -> Equation | None:
         """Every bracket with the step that computes it; of a deep network what lies below its lowest layers' top."""
-        start = min(self._passes.last, DEEPEST)
+        start = min(self._passes.last, DEEPEST - 1)
         if start == 0:
             return None
         inner: Expression = symbols.dl_df(start)

@@ -41,6 +41,9 @@ SPECIAL = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    ">": r"\textgreater{}",  # these three are other signs in LaTeX's first fonts
+    "<": r"\textless{}",
+    "|": r"\textbar{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
@@ -85,7 +88,7 @@ def as_latex(expression: Expression) -> str:
         case Grouped(inner):
             return f"\\left({as_latex(inner)}\\right)"
         case Bracket(inner, step):
-            return f"\\underbrace{{\\left[{as_latex(inner)}\\right]}}_{{\\text{{step {step}}}}}"
+            return f"\\underbrace{{\\bigl[{as_latex(inner)}\\bigr]}}_{{\\text{{step {step}}}}}"
         case Equation(sides):
             return " = ".join(map(as_latex, sides))
     raise TypeError(f"{expression!r} is no expression")

@@ -60,7 +60,7 @@ CASES: list[tuple[Expression, str, str]] = [
     (
         Bracket(DL_DF, 7),
         "[dL/df₁₂]",
-        r"\underbrace{\left[\frac{\partial L}{\partial f_{12}}\right]}_{\text{step 7}}",
+        r"\underbrace{\bigl[\frac{\partial L}{\partial f_{12}}\bigr]}_{\text{step 7}}",
     ),
     (Equation(F, OMEGA), "f₁₂ = Ω₃", r"f_{12} = \Omega_{3}"),
 ]
@@ -97,6 +97,7 @@ def test_text_from_elsewhere_is_escaped() -> None:
     assert escaped("50% & a_b \\ {x} #1 $2 ^~") == (
         r"50\% \& a\_b \textbackslash{} \{x\} \#1 \$2 \textasciicircum{}\textasciitilde{}"
     )
+    assert escaped("a < b > c | d") == r"a \textless{} b \textgreater{} c \textbar{} d"
     assert escaped("\N{SNOWMAN}") == "?"
 
 
