@@ -9,8 +9,9 @@ Schema 1, JSON:
     composition the network as functions within functions: text and latex
     chain       dL/df_0 as brackets within brackets: text and latex; null without hidden layers
     quantities  key -> symbol, latex, name, kind ("given", "forward", "backward"), computed_in (number of a step, or
-                null), shape, sample_axis (or null), values (rows of numbers). Keys: h_k, omega_k, beta_k, y, f_k, p,
-                loss, dl_df_k, dl_dh_k, slope_k, dl_domega_k, dl_dbeta_k
+                null), shape, sample_axis (or null), unit_names (of a model with columns, else empty), values (rows of
+                numbers). Keys: h_k, omega_k, beta_k, y, f_k, p, loss, dl_df_k, dl_dh_k, slope_k, dl_domega_k and
+                dl_dbeta_k
     steps       number, part ("forward", "loss", "backward", "gradients"), title, equation, latex, rule (or null),
                 remark, result (a key), factors: symbol, key, shape, role ("local derivative", "bracket" or ""),
                 computed_in
@@ -93,6 +94,7 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
         "computed_in": quantity.step,
         "shape": list(quantity.shape),
         "sample_axis": quantity.sample_axis,
+        "unit_names": list(quantity.unit_names),
         "values": quantity.values.tolist(),
     }
 

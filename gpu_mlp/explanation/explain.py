@@ -13,6 +13,7 @@ from gpu_mlp.config import Loss, check_choice, check_type
 from gpu_mlp.errors import ShapeError
 from gpu_mlp.explanation.cost import Cost, cost_of
 from gpu_mlp.explanation.derivative_check import ArrayCheck, check_derivatives
+from gpu_mlp.explanation.names import UnitNames, names_of
 from gpu_mlp.explanation.passes import run_passes
 from gpu_mlp.explanation.quantities import NOTATIONS, Notation
 from gpu_mlp.explanation.quirks import Quirks, show_quirks
@@ -90,7 +91,7 @@ def explain(
     forward and backward pass in the network's type on its device, and held against finite differences.
 
     Args:
-        network: a `Network`, or a `Model`, whose loss is then used.
+        network: a `Network`, or a `Model`, whose loss is then used, and the names of its columns and classes.
         x: (B, D_0), or one sample (D_0,).
         y: what the loss takes, for one sample also without the axis of the batch.
         loss: a loss's name or a `Loss`; "auto" is the model's, or softmax_cross_entropy for labels and else
@@ -104,7 +105,9 @@ def explain(
     """
     check_choice("notation", notation, NOTATIONS)
     chosen = None if loss == "auto" else loss if isinstance(loss, Loss) else Loss(loss)
+    names = UnitNames()
     if isinstance(network, Model):
+        names = names_of(network)
         chosen = network.loss if chosen is None else chosen
         network = network.network
     check_type("network", network, Network, "a gpu_mlp.Network or a gpu_mlp.Model")
@@ -116,7 +119,7 @@ def explain(
     return Explanation(
         network=network,
         loss=chosen,
-        walk=walk(passes, chosen, Notation(notation, len(rows))),
+        walk=walk(passes, chosen, Notation(notation, len(rows)), names),
         quirks=show_quirks(network.ops, passes),
         cost=cost_of(network.layer_sizes),
         checks=tuple(check_derivatives(network, passes, chosen)),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpu_mlp.explanation.expressions import Derivative, Expression, Grouped, Product, Transposed
 from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.story import (
     CHAIN,
@@ -93,7 +94,10 @@ def _step(step: Step, walk: Walk, seen: set[str]) -> list[str]:
     for key in (*(factor.key for factor in step.factors), step.result):
         if key not in seen:
             seen.add(key)
-            lines.append(_named(as_latex(walk.quantities[key].symbol), walk.quantities[key].values))
+            quantity = walk.quantities[key]
+            lines.append(_named(as_latex(quantity.symbol), quantity.values))
+            if quantity.unit_names:
+                lines.append(f"Units: {escaped(listed(quantity.unit_names))}.\n")
     return lines
 
 

@@ -52,7 +52,7 @@
 
   function heading(quantity, axis, place) {
     const index = (axis === 0 ? quantity.rows : quantity.columns)[place];
-    return axis === quantity.sampleAxis ? `sample ${index + 1}` : `${index}`;
+    return axis === quantity.sampleAxis ? `sample ${index + 1}` : quantity.unitNames[place] ?? `${index}`;
   }
 
   function showMatrix(key) {

@@ -254,6 +254,7 @@ def _shown(quantity: Quantity) -> dict[str, Any]:
         for axis, (size, most) in enumerate(zip(quantity.shape, (MOST_ROWS, MOST_COLUMNS), strict=True))
     ]
     rows, columns = (each.shown for each in folds)
+    axis, named = quantity.sample_axis or 0, quantity.unit_names
     return {
         "symbol": as_text(quantity.symbol),
         "name": quantity.name,
@@ -261,6 +262,7 @@ def _shown(quantity: Quantity) -> dict[str, Any]:
         "step": quantity.step,
         "shape": quantity.shape,
         "sampleAxis": quantity.sample_axis,
+        "unitNames": [quantity.unit_names[unit] for unit in (rows, columns)[1 - axis]] if named else [],
         "rows": rows,
         "columns": columns,
         "largest": float(np.max(np.abs(quantity.values))),

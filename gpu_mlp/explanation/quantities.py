@@ -23,7 +23,7 @@ class Quantity:
 
     values: a matrix as the notation has it; the loss is (1, 1). kind: given, or computed on the way up or down. step:
     the number of the step that computes it, None for what is given. sample_axis: along which the samples of the batch
-    lie, None where there is none.
+    lie, None where there is none. unit_names: of a batch, what its units are called, where they have names.
     """
 
     key: str
@@ -33,6 +33,7 @@ class Quantity:
     kind: Kind
     step: int | None
     sample_axis: int | None
+    unit_names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpu_mlp.explanation.expressions import Transposed
 from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
 from gpu_mlp.explanation.story import (
@@ -95,6 +96,8 @@ def _matrix(quantity: Quantity, role: str = "") -> Iterator[str]:
     is_turned = columns == 1 and rows > 1
     symbol = Transposed(quantity.symbol) if is_turned else quantity.symbol
     yield from _wrapped(f"{as_text(quantity.symbol)}, {quantity.name}{role}:", INDENT)
+    if quantity.unit_names:
+        yield from _wrapped(f"units: {listed(quantity.unit_names)}", INDENT)
     yield from _grid(quantity.values.T if is_turned else quantity.values, f"{as_text(symbol)} = ")
 
 

@@ -28,6 +28,7 @@ from gpu_mlp.explanation.expressions import (
     Words,
 )
 from gpu_mlp.explanation.formulas import LINKED_LOSSES, activation_formula, loss_formula
+from gpu_mlp.explanation.names import UnitNames
 from gpu_mlp.explanation.passes import Passes
 from gpu_mlp.explanation.quantities import Kind, Notation, Quantity
 from gpu_mlp.explanation.walkthrough import Factor, Part, Step, Walk
@@ -38,16 +39,16 @@ DEEPEST = 6  # layers in an equation that is still read
 A, A_PRIME = Symbol("a"), Symbol("a", prime=True)
 
 
-def walk(passes: Passes, loss: Loss, notation: Notation) -> Walk:
+def walk(passes: Passes, loss: Loss, notation: Notation, names: UnitNames) -> Walk:
     """From h_0 up to the loss and back down to every gradient."""
-    return _Walker(passes, loss, notation).walk()
+    return _Walker(passes, loss, notation, names).walk()
 
 
 class _Walker:
     """Writes steps one after the other, and knows which step computed what."""
 
-    def __init__(self, passes: Passes, loss: Loss, notation: Notation) -> None:
-        self._passes, self._loss, self._notation = passes, loss, notation
+    def __init__(self, passes: Passes, loss: Loss, notation: Notation, names: UnitNames) -> None:
+        self._passes, self._loss, self._notation, self._names = passes, loss, notation, names
         self._quantities: dict[str, Quantity] = {}
         self._steps: list[Step] = []
 
@@ -78,7 +79,11 @@ class _Walker:
     def _add_units(self, key: str, symbol: Expression, name: str, rows: NDArray[Any], kind: Kind) -> None:
         """Of a batch, (B, D)."""
         self._add(key, symbol, name, self._notation.of_batch(rows), kind)
-        self._quantities[key] = replace(self._quantities[key], sample_axis=self._notation.sample_axis)
+        last = self._passes.last
+        names = {"h_0": self._names.inputs, **dict.fromkeys((f"f_{last}", "p", "y"), self._names.outputs)}
+        self._quantities[key] = replace(
+            self._quantities[key], sample_axis=self._notation.sample_axis, unit_names=names.get(key, ())
+        )
 
     def _give(self) -> None:
         passes, notation = self._passes, self._notation

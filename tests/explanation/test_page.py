@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 import gpu_mlp
+from gpu_mlp.data import Preparation, Target, read_table
 from gpu_mlp.explanation.explain import Explanation, explain
 from gpu_mlp.explanation.page import MOST_COLUMNS, MOST_ROWS, MOST_SAMPLES
 from tests.explanation.examples import explained, problems, textbook
 
+EVIL = "</script><img src=x onerror=1>"
+LATEX = r"\input{x}%&_#$"
 VOID = {"meta", "br", "input", "line", "circle"}
 
 
@@ -106,22 +109,38 @@ def test_nothing_comes_from_elsewhere() -> None:
     assert not re.search(r"https?:|url\(|<link|\bsrc=|@import|\bfetch\(|XMLHttp", page)
 
 
-def test_names_are_escaped() -> None:
-    """No name reaches the page today but those that the package knows; the page does not rely on it."""
-    found = textbook()
-    evil = "</script><img src=x onerror=alert(1)>&\"'"
-    quantity = found.walk.quantities["h_0"]
-    found.walk.quantities["h_0"] = gpu_mlp.explanation.quantities.Quantity(  # type: ignore[attr-defined]
-        **{**vars(quantity), "name": evil}
-    )
-    try:
-        page, latex = found.html(), found.latex()
-    finally:
-        found.walk.quantities["h_0"] = quantity
+def test_names_from_a_model_are_shown_and_escaped() -> None:
+    found = explain(model_of(EVIL, LATEX), [1.0, 2.0], 1)
+    page, latex, text = found.html(), found.latex(), found.text()
+    shown = data_of(page)["quantities"]
+    assert shown["h_0"]["unitNames"] == [EVIL, "b"]
+    assert shown["y"]["unitNames"] == shown["p"]["unitNames"] == [LATEX, "other"]
+    assert shown["f_0"]["unitNames"] == []
     assert "<img" not in page
-    assert "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&amp;" in page
-    assert data_of(page)["quantities"]["h_0"]["name"] == evil
-    assert "onerror" not in latex or r"\&" in latex
+    assert page.count("</script>") == 2
+    assert r"Units: \textbackslash{}input\{x\}\%\&\_\#\$, other." in latex
+    assert r"Units: \textless{}/script\textgreater{}\textless{}img" in latex
+    assert f"units: {EVIL}, b" in text
+    assert found.document()["quantities"]["h_0"]["unit_names"] == [EVIL, "b"]
+
+
+def test_names_that_do_not_print_or_are_long_are_shortened() -> None:
+    found = explain(model_of("a\n\x1b[31m", "c" * 100), [1.0, 2.0], 1)
+    quantities = found.walk.quantities
+    assert quantities["h_0"].unit_names == (r"a\n\x1b[31m", "b")
+    assert quantities["y"].unit_names == ("c" * 37 + "...", "other")
+
+
+def model_of(column: str, label: str) -> gpu_mlp.Model:
+    """With a column and a class of these names."""
+    table = read_table({column: [1.0, 2.0, 4.0], "b": [3.0, 1.0, 2.0]})
+    network = gpu_mlp.Network((2, 3, 2), dtype="float64", device="cpu")
+    return gpu_mlp.Model(
+        network,
+        gpu_mlp.Loss("softmax_cross_entropy"),
+        target=Target("t", "classification", (label, "other")),
+        preparation=Preparation.fit(table, [column, "b"]),
+    )
 
 
 @pytest.mark.parametrize("notation", ["columns", "rows"])

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_mlp.explanation.explain import Explanation
+from gpu_mlp.explanation.explain import Explanation, explain
 from gpu_mlp.explanation.numbers import number
 from tests.browser import CHROMIUM, Browser
 from tests.explanation.examples import textbook
-from tests.explanation.test_page import mnist
+from tests.explanation.test_page import EVIL, LATEX, mnist, model_of
 
 AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -168,6 +168,15 @@ def test_samples_are_gone_through_one_by_one(browser: Browser, folder: Path) -> 
         )
         assert current == [number(float(value)) for value in found.walk.quantities["h_1"].values[:, sample]]
     assert browser.evaluate("document.querySelector('.folded').textContent") == "Not shown: 4 other samples."
+
+
+def test_a_models_names_head_the_rows_and_run_nothing(browser: Browser, folder: Path) -> None:
+    opened(browser, folder, explain(model_of(EVIL, LATEX), [1.0, 2.0], 1))
+    browser.evaluate("document.querySelector('#step-1 .chip[data-key=h_0]').click()")
+    heads = "[...document.querySelectorAll('#matrix tbody th')].map((head) => head.textContent)"
+    assert browser.evaluate(heads) == [EVIL, "b"]
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+    assert browser.errors == []
 
 
 def test_a_large_layer_is_folded_with_the_honest_count(browser: Browser, folder: Path) -> None:
