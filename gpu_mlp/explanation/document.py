@@ -26,30 +26,28 @@ Schema 1, JSON:
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_mlp.explanation.derivative_check import ArrayCheck
 from gpu_mlp.explanation.expressions import Equation
 from gpu_mlp.explanation.quantities import Notation, Quantity
+from gpu_mlp.explanation.steps import Step, Walk
 from gpu_mlp.explanation.story import shape_rows
-from gpu_mlp.explanation.walkthrough import Step, Walk
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.explanation.written_as_text import as_text
 from gpu_mlp.explanation.written_in_latex import as_latex
-
-if TYPE_CHECKING:
-    from gpu_mlp.explanation.derivative_check import ArrayCheck
-    from gpu_mlp.explanation.explain import Explanation
 
 __all__ = ["SCHEMA", "as_data"]
 
 SCHEMA = 1
 
 
-def as_data(explanation: Explanation) -> dict[str, Any]:
+def as_data(walkthrough: Walkthrough) -> dict[str, Any]:
     """As the schema describes it; numbers are exact."""
-    network, walk, loss = explanation.network, explanation.walk, explanation.loss
+    network, walk, loss = walkthrough.network, walkthrough.walk, walkthrough.loss
     return {
         "schema": SCHEMA,
         "network": {
@@ -68,12 +66,12 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
         "steps": [_step(step, walk) for step in walk.steps],
         "shapes": [
             {"key": of.key, "shape": list(of.shape), "gradient_key": by.key, "gradient_shape": list(by.shape)}
-            for of, by in shape_rows(explanation)
+            for of, by in shape_rows(walkthrough)
         ],
-        "quirks": {name: _plain(value) for name, value in vars(explanation.quirks).items()}
-        | {"largest_difference": explanation.quirks.largest_difference},
-        "cost": {**asdict(explanation.cost), "factor": explanation.cost.factor},
-        "check": {check.key: _check(check, walk.notation) for check in explanation.checks},
+        "quirks": {name: _plain(value) for name, value in vars(walkthrough.quirks).items()}
+        | {"largest_difference": walkthrough.quirks.largest_difference},
+        "cost": {**asdict(walkthrough.cost), "factor": walkthrough.cost.factor},
+        "check": {check.key: _check(check, walk.notation) for check in walkthrough.checks},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -11,61 +10,41 @@ import numpy as np
 from gpu_mlp.backends.numpy_backend import to_host_array
 from gpu_mlp.config import Loss, check_choice, check_type
 from gpu_mlp.errors import ShapeError
-from gpu_mlp.explanation.cost import Cost, cost_of
-from gpu_mlp.explanation.derivative_check import ArrayCheck, check_derivatives
+from gpu_mlp.explanation.cost import cost_of
+from gpu_mlp.explanation.derivative_check import check_derivatives
+from gpu_mlp.explanation.document import as_data
+from gpu_mlp.explanation.latex import as_document
 from gpu_mlp.explanation.names import UnitNames, names_of
+from gpu_mlp.explanation.page import as_page
 from gpu_mlp.explanation.passes import run_passes
 from gpu_mlp.explanation.quantities import NOTATIONS, Notation
-from gpu_mlp.explanation.quirks import Quirks, show_quirks
+from gpu_mlp.explanation.quirks import show_quirks
+from gpu_mlp.explanation.terminal import as_terminal
 from gpu_mlp.explanation.walker import walk
-from gpu_mlp.explanation.walkthrough import Walk
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.model import Model
 from gpu_mlp.network.network import Network
 
 __all__ = ["Explanation", "explain"]
 
 
-@dataclass(frozen=True, repr=False)
-class Explanation:
-    """One step of back-propagation with the numbers that the package computes, to be read in several formats.
-
-    walk: every quantity and every step. quirks, cost and checks as their classes say. name: what to call the network.
-    """
-
-    network: Network
-    loss: Loss
-    walk: Walk
-    quirks: Quirks
-    cost: Cost
-    checks: tuple[ArrayCheck, ...]
-
-    @property
-    def name(self) -> str:
-        """The network: "2-4-7-3-2"."""
-        return "-".join(map(str, self.network.layer_sizes))
+class Explanation(Walkthrough):
+    """One step of back-propagation with the numbers that the package computes, to be read in several formats."""
 
     def text(self) -> str:
         """For a terminal of 100 columns."""
-        from gpu_mlp.explanation.terminal import as_terminal
-
         return as_terminal(self)
 
     def latex(self) -> str:
         """A document that LaTeX compiles with amsmath alone."""
-        from gpu_mlp.explanation.latex import as_document
-
         return as_document(self)
 
     def html(self) -> str:
         """A page of one file, with the network drawn and every matrix to be looked at."""
-        from gpu_mlp.explanation.page import as_page
-
         return as_page(self)
 
     def document(self) -> dict[str, Any]:
         """Plain data with all numbers; see `gpu_mlp.explanation.document` for its schema."""
-        from gpu_mlp.explanation.document import as_data
-
         return as_data(self)
 
     def _repr_html_(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from gpu_mlp.explanation.expressions import Derivative, Expression, Grouped, Pro
 from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
+from gpu_mlp.explanation.steps import Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
@@ -22,11 +23,8 @@ from gpu_mlp.explanation.story import (
     quirk_texts,
     shape_rows,
 )
-from gpu_mlp.explanation.walkthrough import Step, Walk
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.explanation.written_in_latex import as_latex, escaped
-
-if TYPE_CHECKING:
-    from gpu_mlp.explanation.explain import Explanation
 
 __all__ = ["as_document"]
 
@@ -47,18 +45,18 @@ HEAD = r"""\documentclass{article}
 """
 
 
-def as_document(explanation: Explanation) -> str:
+def as_document(walkthrough: Walkthrough) -> str:
     """From \\documentclass to \\end{document}; names that come from a file are escaped."""
-    walk = explanation.walk
+    walk = walkthrough.walk
     lines = [
         HEAD,
-        f"\\title{{Back-propagation in {escaped(explanation.name)}}}",
+        f"\\title{{Back-propagation in {escaped(walkthrough.name)}}}",
         r"\date{}",
         r"\begin{document}",
     ]
-    lines += [r"\maketitle", _sentence(opening(explanation))]
+    lines += [r"\maketitle", _sentence(opening(walkthrough))]
     lines += [r"\section*{The network as functions within functions}", _display(walk.composition)]
-    lines.append(_sentence(composition_text(explanation)))
+    lines.append(_sentence(composition_text(walkthrough)))
     part, seen = "", set[str]()
     for step in walk.steps:
         if step.part != part:
@@ -68,7 +66,7 @@ def as_document(explanation: Explanation) -> str:
             if part == "backward" and walk.chain is not None:
                 lines += [_sentence(CHAIN), f"{{\\footnotesize {_display(walk.chain)}}}"]
         lines += _step(step, walk, seen)
-    lines += _shapes(explanation) + _quirks(explanation) + _tables(explanation)
+    lines += _shapes(walkthrough) + _quirks(walkthrough) + _tables(walkthrough)
     return "\n".join([*lines, r"\end{document}", ""])
 
 
@@ -132,18 +130,18 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"\\begin{{center}}\\begin{{tabular}}{{{kinds}}}\n{body}\n\\end{{tabular}}\\end{{center}}"
 
 
-def _shapes(explanation: Explanation) -> list[str]:
+def _shapes(walkthrough: Walkthrough) -> list[str]:
     rows = [["", "shape", "gradient", "shape"]]
-    for of, by in shape_rows(explanation):
+    for of, by in shape_rows(walkthrough):
         rows.append([f"${as_latex(of.symbol)}$", str(of.shape), f"${as_latex(by.symbol)}$", str(by.shape)])
     # Some at a time: a table is a box that one page must hold, however deep the network is.
     halves = [rows[:1] + rows[start : start + 20] for start in range(1, len(rows), 20)]
     return [r"\section*{Everything has a gradient of its own shape}", *(_table(half) for half in halves)]
 
 
-def _quirks(explanation: Explanation) -> list[str]:
-    quirks, quantities = explanation.quirks, explanation.walk.quantities
-    first, second = quirk_texts(explanation)
+def _quirks(walkthrough: Walkthrough) -> list[str]:
+    quirks, quantities = walkthrough.quirks, walkthrough.walk.quantities
+    first, second = quirk_texts(walkthrough)
     f, h, omega, by_f = (quantities[f"{name}_{quirks.layer}"].symbol for name in ("f", "h", "omega", "dl_df"))
     tensor, jacobian = as_latex(Grouped(Derivative(f, omega))), Derivative(f, h)
     lines = [r"\section*{The first quirk: an outer product}", _sentence(first)]
@@ -167,11 +165,11 @@ def _shown(name: str, values: NDArray[Any]) -> str:
     return f"\\[ {name} = {_matrix(values, MOST_BESIDE)} \\]"
 
 
-def _tables(explanation: Explanation) -> list[str]:
+def _tables(walkthrough: Walkthrough) -> list[str]:
     lines = []
     for title, (text, rows) in (
-        ("What the brackets save", cost_lines(explanation)),
-        ("Held against finite differences", check_lines(explanation)),
+        ("What the brackets save", cost_lines(walkthrough)),
+        ("Held against finite differences", check_lines(walkthrough)),
     ):
         lines += [f"\\section*{{{title}}}", _sentence(text)]
         lines.append(_table([[_sentence(cell).strip() for cell in row] for row in rows]))

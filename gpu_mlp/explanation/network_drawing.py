@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from gpu_mlp.explanation.folding import Fold, fold
-from gpu_mlp.explanation.walkthrough import Walk
+from gpu_mlp.explanation.steps import Walk
 from gpu_mlp.explanation.written_as_text import as_text
 
 __all__ = ["MOST_UNITS", "draw_network"]

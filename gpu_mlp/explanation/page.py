@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from gpu_mlp.explanation.folding import Fold, fold
 from gpu_mlp.explanation.network_drawing import draw_network
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
+from gpu_mlp.explanation.steps import Factor, Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
@@ -26,12 +27,9 @@ from gpu_mlp.explanation.story import (
     quirk_texts,
     shape_rows,
 )
-from gpu_mlp.explanation.walkthrough import Factor, Step, Walk
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.explanation.written_as_text import as_text
 from gpu_mlp.explanation.written_in_mathml import as_mathml
-
-if TYPE_CHECKING:
-    from gpu_mlp.explanation.explain import Explanation
 
 __all__ = ["as_page"]
 
@@ -39,20 +37,20 @@ MOST_ROWS, MOST_COLUMNS, MOST_SAMPLES = 12, 12, 64
 MOST_SLICES = 4
 
 
-def as_page(explanation: Explanation) -> str:
+def as_page(walkthrough: Walkthrough) -> str:
     """The whole page. Names that come from a file are escaped, in the text and in the script's data."""
-    name = escape(explanation.name)
+    name = escape(walkthrough.name)
     home = files("gpu_mlp.explanation")
     style, script = (home.joinpath(file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
     sections = [
-        _player(explanation),
-        _shapes(explanation),
-        _quirks(explanation),
+        _player(walkthrough),
+        _shapes(walkthrough),
+        _quirks(walkthrough),
         *(
             _section(title, text, _table(rows))
             for title, (text, rows) in (
-                ("What the brackets save", cost_lines(explanation)),
-                ("Held against finite differences", check_lines(explanation)),
+                ("What the brackets save", cost_lines(walkthrough)),
+                ("Held against finite differences", check_lines(walkthrough)),
             )
         ),
     ]
@@ -60,9 +58,9 @@ def as_page(explanation: Explanation) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Back-propagation in {name}</title><style>{style}</style></head><body><main>"
-        f"<h1>Back-propagation in <span>{name}</span></h1><p>{escape(opening(explanation))}</p>"
-        f"{_composition(explanation)}{_chain(explanation)}{''.join(sections)}</main>"
-        f'<script type="application/json" id="data">{_data(explanation.walk)}</script>'
+        f"<h1>Back-propagation in <span>{name}</span></h1><p>{escape(opening(walkthrough))}</p>"
+        f"{_composition(walkthrough)}{_chain(walkthrough)}{''.join(sections)}</main>"
+        f'<script type="application/json" id="data">{_data(walkthrough.walk)}</script>'
         f"<script>{script}</script></body></html>\n"
     )
 
@@ -72,13 +70,13 @@ def _section(title: str, text: str, content: str, name: str = "") -> str:
     return f"<section{named}><h2>{escape(title)}</h2><p>{escape(text)}</p>{content}</section>"
 
 
-def _composition(explanation: Explanation) -> str:
-    equation = _scrolled("the network as functions", as_mathml(explanation.walk.composition, block=True))
-    return _section("The network as functions within functions", composition_text(explanation), equation)
+def _composition(walkthrough: Walkthrough) -> str:
+    equation = _scrolled("the network as functions", as_mathml(walkthrough.walk.composition, block=True))
+    return _section("The network as functions within functions", composition_text(walkthrough), equation)
 
 
-def _chain(explanation: Explanation) -> str:
-    chain = explanation.walk.chain
+def _chain(walkthrough: Walkthrough) -> str:
+    chain = walkthrough.walk.chain
     if chain is None:
         return ""
     return _section(
@@ -94,8 +92,8 @@ def _scrolled(label: str, content: str) -> str:
     return f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{content}</div>'
 
 
-def _player(explanation: Explanation) -> str:
-    walk = explanation.walk
+def _player(walkthrough: Walkthrough) -> str:
+    walk = walkthrough.walk
     count = len(walk.steps)
     batch = walk.notation.batch
     samples = ""
@@ -103,7 +101,7 @@ def _player(explanation: Explanation) -> str:
         options = "".join(f'<option value="{b}">{b + 1}</option>' for b in range(min(batch, MOST_SAMPLES)))
         samples = f'<label class="sample">sample <select id="sample">{options}</select> of {batch}</label>'
     steps = "".join(_step(each, walk) for each in walk.steps)
-    drawing = _scrolled("the network", draw_network(walk, explanation.name))
+    drawing = _scrolled("the network", draw_network(walk, walkthrough.name))
     return (
         '<section id="player"><h2>Step by step</h2>'
         "<p>The buttons, the slider or the arrow keys go from step to step. Point at a term to see its numbers. "
@@ -170,11 +168,11 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return _scrolled(head[1] or "table", table)
 
 
-def _shapes(explanation: Explanation) -> str:
+def _shapes(walkthrough: Walkthrough) -> str:
     lines = "".join(
         f'<tr><th scope="row">{as_mathml(of.symbol)} <small>{escape(of.name)}</small></th><td>{of.shape}</td>'
         f"<td>{as_mathml(by.symbol)}</td><td>{by.shape}</td></tr>"
-        for of, by in shape_rows(explanation)
+        for of, by in shape_rows(walkthrough)
     )
     head = "".join(f'<th scope="col">{word}</th>' for word in ("what", "shape", "gradient", "shape"))
     table = _scrolled("shapes", f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
@@ -182,12 +180,12 @@ def _shapes(explanation: Explanation) -> str:
     return _section("Everything has a gradient of its own shape", text, table)
 
 
-def _quirks(explanation: Explanation) -> str:
-    quirks, quantities = explanation.quirks, explanation.walk.quantities
+def _quirks(walkthrough: Walkthrough) -> str:
+    quirks, quantities = walkthrough.quirks, walkthrough.walk.quantities
     k = quirks.layer
     f, h, omega = (quantities[f"{name}_{k}"].symbol for name in ("f", "h", "omega"))
     by_f = quantities[f"dl_df_{k}"].symbol
-    first, second = quirk_texts(explanation)
+    first, second = quirk_texts(walkthrough)
     tensor = Derivative(f, omega)
     slices = [
         (as_mathml(tensor) + f", slice {o}", each) for o, each in enumerate(quirks.by_omega[:MOST_SLICES])

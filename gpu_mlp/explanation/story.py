@@ -1,17 +1,13 @@
-"""The sentences of an explanation, which every format tells in its own way."""
+"""The sentences of a walkthrough, which every format tells in its own way."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpu_mlp.explanation.quantities import Quantity
-from gpu_mlp.explanation.walkthrough import Part
+from gpu_mlp.explanation.steps import Part
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.explanation.written_as_text import as_text
-
-if TYPE_CHECKING:
-    from gpu_mlp.explanation.explain import Explanation
 
 __all__ = [
     "CHAIN",
@@ -44,45 +40,45 @@ PARTS: dict[Part, tuple[str, str]] = {
 }
 
 
-def opening(explanation: Explanation) -> str:
+def opening(walkthrough: Walkthrough) -> str:
     """What is explained."""
-    network, notation = explanation.network, explanation.walk.notation
+    network, notation = walkthrough.network, walkthrough.walk.notation
     names = ", ".join(dict.fromkeys(network.activations)) or "no hidden layer"
     samples = "one sample" if notation.batch == 1 else f"{notation.batch} samples"
     laid = {"columns": "a column", "rows": "a row"}[notation.name]
     return (
-        f"One step of back-propagation in the network {explanation.name} ({names}; "
+        f"One step of back-propagation in the network {walkthrough.name} ({names}; "
         f"{network.parameter_count} parameters) for {samples}, each {laid}, with the loss "
-        f"{explanation.loss.name}. All numbers are those that gpu_mlp computes in {network.dtype} on {network.device}."
+        f"{walkthrough.loss.name}. All numbers are those that gpu_mlp computes in {network.dtype} on {network.device}."
     )
 
 
-def composition_text(explanation: Explanation) -> str:
+def composition_text(walkthrough: Walkthrough) -> str:
     """What the letters of the composition stand for."""
     layer = "f[h] = \N{GREEK CAPITAL LETTER OMEGA} h + \N{GREEK SMALL LETTER BETA}"
-    count = len(explanation.network.layer_sizes) - 1
+    count = len(walkthrough.network.layer_sizes) - 1
     return (
         f"The network is {count} function{'s' if count > 1 else ''} {layer}, each with weights and biases of its own, "
         "and between them the activation a, element by element."
     )
 
 
-def shape_rows(explanation: Explanation) -> list[tuple[Quantity, Quantity]]:
+def shape_rows(walkthrough: Walkthrough) -> list[tuple[Quantity, Quantity]]:
     """Every parameter and every unit beside its gradient."""
-    quantities = explanation.walk.quantities
+    quantities = walkthrough.walk.quantities
     keys = [
         key for letter in ("omega", "beta", "f", "h") for key in quantities if key.startswith(f"{letter}_")
     ]
     return [(quantities[key], quantities[f"dl_d{key}"]) for key in keys if f"dl_d{key}" in quantities]
 
 
-def quirk_texts(explanation: Explanation) -> tuple[str, str]:
+def quirk_texts(walkthrough: Walkthrough) -> tuple[str, str]:
     """Of the first and of the second."""
-    quirks, quantities = explanation.quirks, explanation.walk.quantities
+    quirks, quantities = walkthrough.quirks, walkthrough.walk.quantities
     k = quirks.layer
     outputs, inputs = quirks.omega.shape
     f, h, omega = (as_text(quantities[f"{name}_{k}"].symbol) for name in ("f", "h", "omega"))
-    sample = "" if explanation.walk.notation.batch == 1 else " of the first sample"
+    sample = "" if walkthrough.walk.notation.batch == 1 else " of the first sample"
     cut = f"Of {f} and {h} only the first {outputs} and {inputs} are taken here. " if quirks.cut else ""
     first = cut + (
         f"How {f} changes with {omega} is a tensor with three axes, ({outputs}, {outputs}, {inputs}): the output o, "
@@ -96,12 +92,12 @@ def quirk_texts(explanation: Explanation) -> tuple[str, str]:
         f"(1, {inputs}). "
     )
     return first, second + (
-        _of_columns(explanation) if explanation.walk.notation.columns else _of_rows(explanation)
+        _of_columns(walkthrough) if walkthrough.walk.notation.columns else _of_rows(walkthrough)
     )
 
 
-def _of_columns(explanation: Explanation) -> str:
-    outputs, inputs = explanation.quirks.omega.shape
+def _of_columns(walkthrough: Walkthrough) -> str:
+    outputs, inputs = walkthrough.quirks.omega.shape
     without = (
         "fits here only because the layer is square, and gives wrong numbers"
         if inputs == outputs
@@ -114,8 +110,8 @@ def _of_columns(explanation: Explanation) -> str:
     )
 
 
-def _of_rows(explanation: Explanation) -> str:
-    outputs, inputs = explanation.quirks.omega.shape
+def _of_rows(walkthrough: Walkthrough) -> str:
+    outputs, inputs = walkthrough.quirks.omega.shape
     without = (
         "would fit here only because the layer is square, and give wrong numbers"
         if inputs == outputs
@@ -128,9 +124,9 @@ def _of_rows(explanation: Explanation) -> str:
     )
 
 
-def cost_lines(explanation: Explanation) -> tuple[str, list[list[str]]]:
+def cost_lines(walkthrough: Walkthrough) -> tuple[str, list[list[str]]]:
     """A sentence and a table."""
-    cost = explanation.cost
+    cost = walkthrough.cost
     text = (
         "Multiplications for one sample. Every bracket is computed once and read twice, by its layer's gradients and "
         f"by the next bracket. A chain of its own for each of the {cost.parameters:,} parameters would take "
@@ -145,9 +141,9 @@ def cost_lines(explanation: Explanation) -> tuple[str, list[list[str]]]:
     ]
 
 
-def check_lines(explanation: Explanation) -> tuple[str, list[list[str]]]:
+def check_lines(walkthrough: Walkthrough) -> tuple[str, list[list[str]]]:
     """A sentence and a table."""
-    checks = explanation.checks
+    checks = walkthrough.checks
     single = checks[0].numeric is not None
     what = "of every parameter" if single else "along one random direction for each array of parameters"
     text = (
@@ -156,7 +152,7 @@ def check_lines(explanation: Explanation) -> tuple[str, list[list[str]]]:
     )
     rows = [["", "largest difference", "tolerance", ""]]
     for check in checks:
-        symbol = as_text(explanation.walk.quantities[check.key].symbol)
+        symbol = as_text(walkthrough.walk.quantities[check.key].symbol)
         found = "none taken" if np.isnan(check.difference) else f"{check.difference:.1e}"
         verdict = "not checked" if np.isnan(check.difference) else "agrees" if check.passed else "DIFFERS"
         if check.at_kinks:

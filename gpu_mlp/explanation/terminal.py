@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
+from gpu_mlp.explanation.steps import Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
@@ -24,11 +25,8 @@ from gpu_mlp.explanation.story import (
     quirk_texts,
     shape_rows,
 )
-from gpu_mlp.explanation.walkthrough import Step, Walk
+from gpu_mlp.explanation.walkthrough import Walkthrough
 from gpu_mlp.explanation.written_as_text import as_text
-
-if TYPE_CHECKING:
-    from gpu_mlp.explanation.explain import Explanation
 
 __all__ = ["as_terminal"]
 
@@ -38,20 +36,20 @@ MOST_ROWS, MOST_COLUMNS = 8, 8
 NUMBER_WIDTH = 9
 
 
-def as_terminal(explanation: Explanation) -> str:
+def as_terminal(walkthrough: Walkthrough) -> str:
     """Headings in capitals; every matrix where it first occurs, and later only the step that computed it."""
-    lines = list(_head(explanation))
+    lines = list(_head(walkthrough))
     seen: set[str] = set()
     part = ""
-    for step in explanation.walk.steps:
+    for step in walkthrough.walk.steps:
         if step.part != part:
             part = step.part
             title, text = PARTS[part]
             lines += ["", title.upper(), *_wrapped(text)]
-            if part == "backward" and explanation.walk.chain is not None:
-                lines += [*_wrapped(CHAIN), *_wrapped(as_text(explanation.walk.chain), INDENT)]
-        lines += ["", *_step(step, explanation.walk, seen)]
-    lines += _gradients(explanation) + _quirks(explanation) + _cost(explanation) + _check(explanation)
+            if part == "backward" and walkthrough.walk.chain is not None:
+                lines += [*_wrapped(CHAIN), *_wrapped(as_text(walkthrough.walk.chain), INDENT)]
+        lines += ["", *_step(step, walkthrough.walk, seen)]
+    lines += _gradients(walkthrough) + _quirks(walkthrough) + _cost(walkthrough) + _check(walkthrough)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -59,12 +57,12 @@ def _wrapped(text: str, indent: int = 0) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
-def _head(explanation: Explanation) -> Iterator[str]:
-    yield from _wrapped(opening(explanation))
+def _head(walkthrough: Walkthrough) -> Iterator[str]:
+    yield from _wrapped(opening(walkthrough))
     yield ""
     yield "THE NETWORK AS FUNCTIONS WITHIN FUNCTIONS"
-    yield from _wrapped(as_text(explanation.walk.composition), INDENT)
-    yield from _wrapped(composition_text(explanation))
+    yield from _wrapped(as_text(walkthrough.walk.composition), INDENT)
+    yield from _wrapped(composition_text(walkthrough))
 
 
 def _step(step: Step, walk: Walk, seen: set[str]) -> Iterator[str]:
@@ -131,19 +129,19 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _gradients(explanation: Explanation) -> list[str]:
+def _gradients(walkthrough: Walkthrough) -> list[str]:
     rows = [["", "shape", "", "shape"]]
-    for quantity, gradient in shape_rows(explanation):
+    for quantity, gradient in shape_rows(walkthrough):
         pair = as_text(quantity.symbol), str(quantity.shape), as_text(gradient.symbol), str(gradient.shape)
         rows.append(list(pair))
     return ["", "EVERYTHING HAS A GRADIENT OF ITS OWN SHAPE", *_table(rows)]
 
 
-def _quirks(explanation: Explanation) -> list[str]:
-    quirks = explanation.quirks
+def _quirks(walkthrough: Walkthrough) -> list[str]:
+    quirks = walkthrough.quirks
     k = quirks.layer
-    first, second = quirk_texts(explanation)
-    omega, h, f = (as_text(explanation.walk.quantities[f"{name}_{k}"].symbol) for name in ("omega", "h", "f"))
+    first, second = quirk_texts(walkthrough)
+    omega, h, f = (as_text(walkthrough.walk.quantities[f"{name}_{k}"].symbol) for name in ("omega", "h", "f"))
     lines = ["", "THE FIRST QUIRK: AN OUTER PRODUCT", *_wrapped(first)]
     most = min(len(quirks.by_omega), MOST_ROWS // 2)
     for o in range(most):
@@ -160,11 +158,11 @@ def _quirks(explanation: Explanation) -> list[str]:
     return [*lines, *_wrapped(difference)]
 
 
-def _cost(explanation: Explanation) -> list[str]:
-    text, rows = cost_lines(explanation)
+def _cost(walkthrough: Walkthrough) -> list[str]:
+    text, rows = cost_lines(walkthrough)
     return ["", "WHAT THE BRACKETS SAVE", *_wrapped(text), *_table(rows)]
 
 
-def _check(explanation: Explanation) -> list[str]:
-    text, rows = check_lines(explanation)
+def _check(walkthrough: Walkthrough) -> list[str]:
+    text, rows = check_lines(walkthrough)
     return ["", "HELD AGAINST FINITE DIFFERENCES", *_wrapped(text), *_table(rows)]

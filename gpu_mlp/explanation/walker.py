@@ -31,7 +31,7 @@ from gpu_mlp.explanation.formulas import LINKED_LOSSES, activation_formula, loss
 from gpu_mlp.explanation.names import UnitNames
 from gpu_mlp.explanation.passes import Passes
 from gpu_mlp.explanation.quantities import Kind, Notation, Quantity
-from gpu_mlp.explanation.walkthrough import Factor, Part, Step, Walk
+from gpu_mlp.explanation.steps import Factor, Part, Step, Walk
 
 __all__ = ["walk"]
 

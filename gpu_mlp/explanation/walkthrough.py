@@ -1,58 +1,31 @@
-"""The walkthrough: quantities, and the steps that make them."""
+"""The walkthrough: all that is told of one step of back-propagation, in whatever format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from gpu_mlp.explanation.expressions import Equation, Expression
-from gpu_mlp.explanation.quantities import Notation, Quantity
+from gpu_mlp.config import Loss
+from gpu_mlp.explanation.cost import Cost
+from gpu_mlp.explanation.derivative_check import ArrayCheck
+from gpu_mlp.explanation.quirks import Quirks
+from gpu_mlp.explanation.steps import Walk
+from gpu_mlp.network.network import Network
 
-__all__ = ["Factor", "Part", "Step", "Walk"]
-
-Part = Literal["forward", "loss", "backward", "gradients"]
-
-
-@dataclass(frozen=True)
-class Factor:
-    """What a step reads: a quantity, transposed or not, and what it is there.
-
-    role: "local derivative", "bracket" (what was computed already), or "".
-    """
-
-    symbol: Expression
-    key: str
-    shape: tuple[int, int]
-    role: str = ""
+__all__ = ["Walkthrough"]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One line of the walkthrough, which computes the quantity `result`.
+@dataclass(frozen=True, repr=False)
+class Walkthrough:
+    """walk: every quantity and every step. quirks, cost and checks as their classes say."""
 
-    rule: the formula of a function in it, where there is one. remark: what else is to be said.
-    """
+    network: Network
+    loss: Loss
+    walk: Walk
+    quirks: Quirks
+    cost: Cost
+    checks: tuple[ArrayCheck, ...]
 
-    number: int
-    part: Part
-    title: str
-    equation: Equation
-    result: str
-    factors: tuple[Factor, ...]
-    rule: Expression | None = None
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Walk:
-    """All quantities by their keys, in the order in which they come, and all steps.
-
-    composition: the network as functions within functions. chain: dL/df_0 as brackets within brackets; None without
-    hidden layers.
-    """
-
-    notation: Notation
-    quantities: dict[str, Quantity]
-    steps: tuple[Step, ...]
-    composition: Equation
-    chain: Equation | None
+    @property
+    def name(self) -> str:
+        """The network: "2-4-7-3-2"."""
+        return "-".join(map(str, self.network.layer_sizes))
