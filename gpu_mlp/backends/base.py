@@ -21,6 +21,7 @@ from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch, L
 
 __all__ = [
     "ACTIVATION_NAMES",
+    "COMPILED_ACTIVATIONS",
     "GRADIENT_FROM_H",
     "LOSS_NAMES",
     "PRECISION_NAMES",
@@ -47,6 +48,9 @@ ACTIVATION_NAMES = (
 # Those whose gradient is a function of h alone. Their f may lie in the memory of h, and dL/dh in that of dL/df: every
 # primitive of a backend allows it, and a step that shows no trace makes use of it.
 GRADIENT_FROM_H = ("identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh")
+
+# Those that Numba makes vectors of for the processor; the others need the C library's functions.
+COMPILED_ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu_tanh", "silu")
 
 LOSS_NAMES = (
     "squared_error",

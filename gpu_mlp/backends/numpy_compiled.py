@@ -13,11 +13,10 @@ from functools import cache
 
 import numpy as np
 
-from gpu_mlp.backends.base import GRADIENT_FROM_H, Ops
+from gpu_mlp.backends.base import COMPILED_ACTIVATIONS, GRADIENT_FROM_H, Ops
 from gpu_mlp.backends.records import Array, Dropout, LayerBelow, LayerScratch
 
 __all__ = [
-    "COMPILED_ACTIVATIONS",
     "FEWEST_ELEMENTS",
     "can_compile",
     "has_numba",
@@ -30,8 +29,6 @@ logger = logging.getLogger("gpu_mlp")
 
 # Importing and compiling takes about a second; below this many elements a call saves less than 0.1 ms.
 FEWEST_ELEMENTS = 1 << 16
-# Of which `backends.compiled` has the loops.
-COMPILED_ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu_tanh", "silu")
 
 
 @cache

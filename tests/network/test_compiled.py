@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_mlp.backends import numpy_compiled
-from gpu_mlp.backends.base import ACTIVATION_NAMES, Array
+from gpu_mlp.backends.base import ACTIVATION_NAMES, COMPILED_ACTIVATIONS, Array
 from gpu_mlp.network import network as network_module
 from gpu_mlp.network.network import Network
 
@@ -80,7 +79,7 @@ def test_rows_that_may_not_be_written_to_and_begin_anywhere() -> None:
     np.testing.assert_array_equal(network(x[::-1]), network(x)[::-1])
 
 
-@pytest.mark.parametrize("activation", numpy_compiled.COMPILED_ACTIVATIONS)
+@pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
 def test_what_is_not_finite_stays_that(activation: str) -> None:
     network = filled((2, 3, 2), activation, "float32")
     x = np.array([[np.nan, 1.0], [1.0, 1.0]], np.float32)

@@ -12,9 +12,9 @@ from typing import Any
 
 from numba import carray, types
 
+from gpu_mlp.backends.base import COMPILED_ACTIVATIONS
 from gpu_mlp.backends.compiled import exponential
 from gpu_mlp.backends.compiled.machine_code import address_of, like, loop_formula, pointer_to
-from gpu_mlp.backends.numpy_compiled import COMPILED_ACTIVATIONS
 from gpu_mlp.backends.reference.activations import GELU_TANH_CUBE, LEAKY_RELU_SLOPE, SQRT_2_OVER_PI
 
 __all__ = ["activation_address", "gradient_address"]
