@@ -18,6 +18,7 @@ __all__ = ["CHROMIUM", "Browser"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MARGIN = 12  # pixels
+KEYS = {"ArrowLeft": 37, "ArrowRight": 39}
 HIGH = 20  # file descriptors from here on do not meet the 3 and 4 that Chromium reads and writes
 
 
@@ -99,8 +100,8 @@ class Browser:
 
     def press(self, key: str) -> None:
         """A key of the keyboard by its name in the DOM: ArrowRight."""
-        for kind in ("keyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+        for kind in ("rawKeyDown", "keyUp"):
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
     def point_at(self, selector: str) -> None:
         """Move the mouse onto the middle of an element, which is scrolled into view."""

@@ -31,7 +31,7 @@ def test_every_line_that_is_quoted_is_printed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GPU_MLP_DEVICE", "cpu")
     text = spaced(printed())
     blocks = re.findall(r"```text\n(.*?)\n```", PAGE, re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 8
     for block in blocks:
         for line in block.splitlines():
             assert spaced(line) in text, line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -25,17 +26,18 @@ __all__ = ["explain"]
 
 SUFFIXES = {"terminal": ".txt", "html": ".html", "latex": ".tex", "json": ".json"}
 DEFAULT_SIZES = "2-4-7-3-2"
+MOST_PARAMETERS = 50_000_000  # half a gigabyte with the gradients
 
 
 def explain(
     sizes: str = "",
     *,
     model: Path | None = None,
-    inputs: Annotated[str, Parameter(name="--input")] = "",
-    target: str = "",
+    inputs: Annotated[str, Parameter(name="--input", allow_leading_hyphen=True)] = "",
+    target: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     batch: int | None = None,
     loss: str = "auto",
-    activation: str = "relu",
+    activation: str = "",
     seed: int = 0,
     notation: str = "columns",
     fmt: Annotated[str, Parameter(name="--format")] = "auto",
@@ -44,6 +46,8 @@ def explain(
     device: str = "auto",
 ) -> int:
     """Work one step of back-propagation through: every equation with its shapes, its numbers and where they come from.
+
+    Exits with 1 where a gradient differs from finite differences.
 
     Without --model the network has random weights and biases. Without --input the samples are random, too.
 
@@ -56,7 +60,7 @@ def explain(
             when unset.
         batch: so many random samples; 1 when unset.
         loss: a loss's name; auto is the model's, or softmax_cross_entropy for classes and else squared_error.
-        activation: one for all hidden layers, or one each, comma-separated.
+        activation: one for all hidden layers, or one each, comma-separated; relu when unset.
         seed: of the weights, biases, samples and targets that are random.
         notation: columns, with samples as columns as in books, or rows, as in code.
         fmt: terminal, html, latex or json; auto goes by the ending of --out and else is terminal.
@@ -75,17 +79,37 @@ def explain(
         if inputs:
             raise ConfigError("--batch draws random samples, but --input gives some; give one of the two")
     if model is None:
-        network, rng = random_network(widths_of(sizes or DEFAULT_SIZES), activation, seed, "float64", device)
+        widths = widths_of(sizes or DEFAULT_SIZES)
+        _check_size(widths)
+        network, rng = random_network(widths, activation or "relu", seed, "float64", device)
         x, y, settings = samples_of_network(network, rng, inputs, target, batch or 1, loss)
         explained = explain_network(network, x, y, loss=settings, notation=notation)
     else:
         if sizes:
             raise ConfigError(f"{sizes!r} and --model both name a network; give one of the two")
+        if activation:
+            raise ConfigError(f"--activation is {activation!r}, but a model has its own; leave it out")
         loaded = load_model(model, device)
         x, y, settings = samples_of_model(loaded, seed, inputs, target, batch or 1, loss)
         explained = explain_network(loaded, x, y, loss=settings, notation=notation)
     _write(_written(explained, chosen), out)
-    return 0
+    wrong = [check.key for check in explained.checks if check.passed is False]
+    if wrong:
+        print(
+            f"gpu-mlp: {', '.join(wrong)} differ from finite differences beyond the tolerance; look for a wrong "
+            "formula in the backward pass",
+            file=sys.stderr,
+        )
+    return 1 if wrong else 0
+
+
+def _check_size(widths: tuple[int, ...]) -> None:
+    parameters = sum(outputs * (inputs + 1) for inputs, outputs in pairwise(widths))
+    if parameters > MOST_PARAMETERS:
+        raise ConfigError(
+            f"the network would have {parameters:,} parameters, but a walkthrough has room for {MOST_PARAMETERS:,}; "
+            "give smaller layers"
+        )
 
 
 def _format(fmt: str, out: Path | None) -> str:

@@ -15,7 +15,7 @@ from gpu_mlp.config import Loss
 from gpu_mlp.data import Table, read_table
 from gpu_mlp.data.messages import quoted
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.model import Model
+from gpu_mlp.model import CLASSIFICATION_LOSSES, Model
 from gpu_mlp.network.network import Network
 
 __all__ = ["samples_of_model", "samples_of_network"]
@@ -45,10 +45,10 @@ def samples_of_model(model: Model, seed: int, inputs: str, target: str, batch: i
     x = _model_inputs(model, inputs) if inputs else rng.normal(size=(batch, inner))
     if not target:
         y = random_targets(rng, settings, len(x), outer)
-    elif model.target is None or settings.name != model.loss.name:
+    elif model.target is None or _is_classification(settings) != (model.task == "classification"):
         y = _targets(settings, _numbers("--target", target), outer)
     else:
-        y = _encoded(model, target)
+        y = _encoded(model, settings, target)
     _check_rows(x, y)
     return x, y, settings
 
@@ -88,7 +88,7 @@ def _numbers(flag: str, text: str) -> Any:
 
 def _number(flag: str, text: str) -> float:
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -156,13 +156,17 @@ def _value(text: str) -> Any:
     return text or None
 
 
-def _encoded(model: Model, text: str) -> Any:
+def _is_classification(loss: Loss) -> bool:
+    return loss.name in CLASSIFICATION_LOSSES
+
+
+def _encoded(model: Model, loss: Loss, text: str) -> Any:
     """The raw values of the target's column as the loss reads them."""
     target = model.target
     assert target is not None
     cells = [row[0] if len(row) == 1 else ",".join(row) for row in _cells(text)]
     values = [cell if target.text_names else _value(cell) for cell in cells]
     encoded = target.encode(_table("--target", {target.name: values}, target.text_names))
-    if model.loss.name == "softmax_cross_entropy":
+    if encoded.ndim == 1 and loss.name == "softmax_cross_entropy":
         return encoded
     return encoded.reshape(len(values), -1).astype(model.network.dtype)

@@ -13,16 +13,24 @@ __all__ = ["Cost", "cost_of"]
 class Cost:
     """Multiplications for one sample.
 
-    forward: of the forward pass. backward: of the backward pass with every bracket used where it was computed.
+    forward: of the forward pass. for_weights, for_units, for_slopes: of the backward pass with every bracket used where
+    it was computed, for dL/dOmega, dL/dh and a' dL/dh.
     one_by_one: of as many derivatives as there are parameters, each from a chain of its own that begins at dL/df_K.
     differences: of two forward passes for each parameter, as finite differences need them.
     """
 
     parameters: int
     forward: int
-    backward: int
+    for_weights: int
+    for_units: int
+    for_slopes: int
     one_by_one: int
     differences: int
+
+    @property
+    def backward(self) -> int:
+        """Of the backward pass."""
+        return self.for_weights + self.for_units + self.for_slopes
 
     @property
     def factor(self) -> float:
@@ -39,11 +47,12 @@ def cost_of(layer_sizes: Sequence[int]) -> Cost:
     """
     shapes = list(pairwise(layer_sizes))
     forward = sum(inputs * outputs for inputs, outputs in shapes)
-    backward = forward + sum(inputs * outputs + inputs for inputs, outputs in shapes[1:])
+    for_units = sum(inputs * outputs for inputs, outputs in shapes[1:])
+    for_slopes = sum(inputs for inputs, _ in shapes[1:])
     one_by_one = 0
     for k, (inputs, outputs) in enumerate(shapes):
         above = sum(i * o + i for i, o in shapes[k + 2 :])
         element = shapes[k + 1][1] + 1 if k + 1 < len(shapes) else 0
         one_by_one += outputs * (inputs * (above + element + 1) + above + element)
     parameters = sum(outputs * (inputs + 1) for inputs, outputs in shapes)
-    return Cost(parameters, forward, backward, one_by_one, 2 * parameters * forward)
+    return Cost(parameters, forward, forward, for_units, for_slopes, one_by_one, 2 * parameters * forward)

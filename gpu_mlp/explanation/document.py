@@ -13,14 +13,16 @@ Schema 1, JSON:
                 numbers). Keys: h_k, omega_k, beta_k, y, f_k, p, loss, dl_df_k, dl_dh_k, slope_k, dl_domega_k and
                 dl_dbeta_k
     steps       number, part ("forward", "loss", "backward", "gradients"), title, equation, latex, rule (or null),
-                remark, result (a key), factors: symbol, key, shape, role ("local derivative", "bracket" or ""),
+                remark, result (a key), factors: symbol, key, shape, role ("local derivative", "bracket", "kept" or ""),
                 computed_in
     shapes      of every parameter and unit: key, shape, gradient_key, gradient_shape
     quirks      layer, cut (whether only its first outputs and inputs were taken), h, dl_df, omega, by_omega (O, O, I),
-                contracted, outer, by_h, vector_jacobian, largest_difference
-    cost        parameters, forward, backward, one_by_one, differences (multiplications for a sample), factor
-    check       key -> difference (relative, null where none could be taken), tolerance, passed, at_kinks, numeric (in
-                the notation's shape; null where only a direction was taken)
+                contracted, outer, by_h, vector_jacobian, back, largest_difference
+    cost        multiplications for a sample: forward, backward (for_weights, for_units and for_slopes together),
+                one_by_one, differences; parameters, factor
+    check       key -> own and measured (where they are farthest apart), difference (relative), passed (these null where
+                none could be taken), tolerance, at_kinks, numeric (in the notation's shape; null where only a direction
+                was taken)
 """
 
 from __future__ import annotations
@@ -70,7 +72,11 @@ def as_data(walkthrough: Walkthrough) -> dict[str, Any]:
         ],
         "quirks": {name: _plain(value) for name, value in vars(walkthrough.quirks).items()}
         | {"largest_difference": walkthrough.quirks.largest_difference},
-        "cost": {**asdict(walkthrough.cost), "factor": walkthrough.cost.factor},
+        "cost": {
+            **asdict(walkthrough.cost),
+            "backward": walkthrough.cost.backward,
+            "factor": walkthrough.cost.factor,
+        },
         "check": {check.key: _check(check, walk.notation) for check in walkthrough.checks},
     }
 
@@ -125,7 +131,10 @@ def _check(check: ArrayCheck, notation: Notation) -> dict[str, Any]:
     if numeric is not None and numeric.ndim == 1:
         numeric = notation.of_vector(numeric)
     return {
-        "difference": None if np.isnan(check.difference) else check.difference,
+        **{
+            name: None if np.isnan(getattr(check, name)) else getattr(check, name)
+            for name in ("own", "measured", "difference")
+        },
         "tolerance": check.tolerance,
         "passed": check.passed,
         "at_kinks": check.at_kinks,

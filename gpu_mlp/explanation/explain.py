@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -36,7 +37,7 @@ class Explanation(Walkthrough):
         return as_terminal(self)
 
     def latex(self) -> str:
-        """A document that LaTeX compiles with amsmath alone."""
+        """A document that LaTeX compiles with amsmath and geometry."""
         return as_document(self)
 
     def html(self) -> str:
@@ -71,10 +72,10 @@ def explain(
 
     Args:
         network: a `Network`, or a `Model`, whose loss is then used, and the names of its columns and classes.
-        x: (B, D_0), or one sample (D_0,).
+        x: (B, D_0), or one sample (D_0,), as the network takes it: a model's prepared columns.
         y: what the loss takes, for one sample also without the axis of the batch.
         loss: a loss's name or a `Loss`; "auto" is the model's, or softmax_cross_entropy for labels and else
-            squared_error.
+            squared_error. A factor of what is reported alone (`Loss.reported`) is left out: it is not differentiated.
         notation: "columns", with samples as columns as in books, or "rows", as in code.
 
     In a notebook the result is shown as a page; `text()`, `html()`, `latex()` and `document()` give it in a format.
@@ -94,6 +95,7 @@ def explain(
     if chosen is None:
         labels = targets.ndim == 1 and targets.dtype.kind in "iub" and network.layer_sizes[-1] > 1
         chosen = Loss("softmax_cross_entropy" if labels else "squared_error")
+    chosen = replace(chosen, reported=1.0)
     passes = run_passes(network, rows, targets, chosen)
     return Explanation(
         network=network,

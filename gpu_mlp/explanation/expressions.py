@@ -8,6 +8,7 @@ __all__ = [
     "Absolute",
     "Applied",
     "Bracket",
+    "Cases",
     "Derivative",
     "Equation",
     "Expression",
@@ -17,6 +18,7 @@ __all__ = [
     "Number",
     "Power",
     "Product",
+    "Relation",
     "Sum",
     "SumOver",
     "Symbol",
@@ -148,6 +150,24 @@ class Absolute(Expression):
     """|inner|"""
 
     inner: Expression
+
+
+@dataclass(frozen=True)
+class Relation(Expression):
+    """left sign right, with ">" or "<=" between them."""
+
+    left: Expression
+    sign: str
+    right: Expression
+
+
+@dataclass(frozen=True)
+class Cases(Expression):
+    """The first of two where a condition holds, and else the second."""
+
+    first: Expression
+    condition: Relation
+    second: Expression
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
-"""An explanation as a LaTeX document, for which amsmath is enough."""
+"""An explanation as a LaTeX document, for which amsmath and geometry are enough."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gpu_mlp.explanation.expressions import Derivative, Expression, Grouped, Product, Transposed
+from gpu_mlp.explanation.expressions import Expression
 from gpu_mlp.explanation.folding import fold
 from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
@@ -16,14 +15,18 @@ from gpu_mlp.explanation.steps import Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
+    Shown,
     check_lines,
     composition_text,
     cost_lines,
+    first_quirk,
     opening,
-    quirk_texts,
+    products_that_fit,
+    second_quirk,
     shape_rows,
 )
 from gpu_mlp.explanation.walkthrough import Walkthrough
+from gpu_mlp.explanation.written_as_text import as_text
 from gpu_mlp.explanation.written_in_latex import as_latex, escaped
 
 __all__ = ["as_document"]
@@ -32,10 +35,20 @@ __all__ = ["as_document"]
 MOST_ROWS, MOST_COLUMNS, MOST_BESIDE, MOST_SLICES = 8, 7, 5, 4
 # How the letters of the sentences are printed.
 LETTERS = {
+    "\N{GREEK CAPITAL LETTER PHI}": r"$\Phi$",
+    "\N{GREEK SMALL LETTER PHI}": r"$\phi$",
+    "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
+    "\N{GREEK SMALL LETTER PI}": r"$\pi$",
+    "\N{CIRCLED DOT OPERATOR}": r"$\odot$",
+    "\N{SUPERSCRIPT TWO}": r"$^2$",
+    "\N{MODIFIER LETTER CAPITAL T}": r"$^T$",
     "\N{GREEK CAPITAL LETTER OMEGA}": r"$\Omega$",
     "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
     **{chr(0x2080 + digit): f"$_{digit}$" for digit in range(10)},
 }
+
+# From so many letters on.
+SIZES = ((100, r"\scriptsize"), (70, r"\footnotesize"))
 
 HEAD = r"""\documentclass{article}
 \usepackage[a4paper,margin=25mm]{geometry}
@@ -64,7 +77,7 @@ def as_document(walkthrough: Walkthrough) -> str:
             title, text = PARTS[part]
             lines += [f"\\section*{{{escaped(title)}}}", _sentence(text)]
             if part == "backward" and walk.chain is not None:
-                lines += [_sentence(CHAIN), f"{{\\footnotesize {_display(walk.chain)}}}"]
+                lines += [_sentence(CHAIN), _display(walk.chain)]
         lines += _step(step, walk, seen)
     lines += _shapes(walkthrough) + _quirks(walkthrough) + _tables(walkthrough)
     return "\n".join([*lines, r"\end{document}", ""])
@@ -76,7 +89,9 @@ def _sentence(text: str) -> str:
 
 
 def _display(expression: Expression) -> str:
-    return f"\\[ {as_latex(expression)} \\]"
+    """A long one in smaller letters."""
+    size = next((size for length, size in SIZES if len(as_text(expression)) > length), "")
+    return f"{{{size}\\[ {as_latex(expression)} \\]}}" if size else f"\\[ {as_latex(expression)} \\]"
 
 
 def _step(step: Step, walk: Walk, seen: set[str]) -> list[str]:
@@ -113,7 +128,7 @@ def _matrix(values: NDArray[Any], most_columns: int = MOST_COLUMNS) -> str:
     )
     lines = []
     for place, i in enumerate(rows.shown):
-        cells = [number(float(values[i, j])) for j in columns.shown]
+        cells = [_number(float(values[i, j])) for j in columns.shown]
         if columns.left_out:
             cells.insert(-1, r"\cdots")
         if rows.left_out and place == len(rows.shown) - 1:
@@ -122,6 +137,12 @@ def _matrix(values: NDArray[Any], most_columns: int = MOST_COLUMNS) -> str:
     inner = " \\\\\n".join(lines)
     size = f"_{{{values.shape[0]} \\times {values.shape[1]}}}" if rows.left_out or columns.left_out else ""
     return f"\\begin{{bmatrix}}\n{inner}\n\\end{{bmatrix}}{size}"
+
+
+def _number(value: float) -> str:
+    """2.49e-04 as 2.49 times a power of ten."""
+    digits, _, exponent = number(value).partition("e")
+    return f"{digits} \\cdot 10^{{{int(exponent)}}}" if exponent else digits
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -140,29 +161,24 @@ def _shapes(walkthrough: Walkthrough) -> list[str]:
 
 
 def _quirks(walkthrough: Walkthrough) -> list[str]:
-    quirks, quantities = walkthrough.quirks, walkthrough.walk.quantities
-    first, second = quirk_texts(walkthrough)
-    f, h, omega, by_f = (quantities[f"{name}_{quirks.layer}"].symbol for name in ("f", "h", "omega", "dl_df"))
-    tensor, jacobian = as_latex(Grouped(Derivative(f, omega))), Derivative(f, h)
-    lines = [r"\section*{The first quirk: an outer product}", _sentence(first)]
-    slices = quirks.by_omega[:MOST_SLICES]
-    lines += [_shown(f"{tensor}_{{{o}}}", each) for o, each in enumerate(slices)]
-    if len(slices) < len(quirks.by_omega):
-        lines.append(f"{len(quirks.by_omega) - len(slices)} more slices are not shown.")
-    lines += [
-        _shown(f"\\sum_o {as_latex(Grouped(by_f))}_o {tensor}_o", quirks.contracted),
-        _shown(as_latex(Product(by_f, Transposed(h))), quirks.outer),
-        r"\section*{The second quirk: a transpose}",
-        _sentence(second),
-        _shown(as_latex(jacobian), quirks.by_h),
-        _shown(as_latex(omega), quirks.omega),
-        _shown(as_latex(Product(Transposed(Grouped(by_f)), jacobian)), quirks.vector_jacobian[np.newaxis]),
-    ]
-    return lines
+    text, slices, sums = first_quirk(walkthrough, MOST_SLICES)
+    lines = [r"\section*{The first quirk: an outer product}", _sentence(text), *map(_shown, slices)]
+    left_out = len(walkthrough.quirks.by_omega) - len(slices)
+    if left_out:
+        lines.append(f"{left_out} more slices are not shown.")
+    lines += map(_shown, sums)
+    text, matrices = second_quirk(walkthrough)
+    lines += [r"\section*{The second quirk: a transpose}", _sentence(text), *map(_shown, matrices)]
+    rows = [[_sentence(cell).strip() for cell in row] for row in products_that_fit(walkthrough)]
+    return [*lines, _table(rows)]
 
 
-def _shown(name: str, values: NDArray[Any]) -> str:
-    return f"\\[ {name} = {_matrix(values, MOST_BESIDE)} \\]"
+def _shown(matrix: Shown) -> str:
+    """The words under the name, which leaves more room for the matrix."""
+    name = as_latex(matrix.symbol)
+    if matrix.words:
+        name = f"\\underset{{\\text{{{_sentence(matrix.words).strip()}}}}}{{{name}}}"
+    return f"\\[ {name} = {_matrix(matrix.values, MOST_BESIDE)} \\]"
 
 
 def _tables(walkthrough: Walkthrough) -> list[str]:

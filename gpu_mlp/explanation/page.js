@@ -93,7 +93,7 @@
     matrix.querySelector(".folded").textContent = folded(quantity, moreRows, moreColumns);
     for (const chip of document.querySelectorAll(".chip"))
       chip.setAttribute("aria-pressed", String(chip.dataset.key === key));
-    for (const term of document.querySelectorAll("math .term"))
+    for (const term of document.querySelectorAll("#player math .term"))
       term.classList.toggle("lit", term.dataset.key === key);
   }
 
@@ -137,6 +137,7 @@
     for (const unit of column.querySelectorAll(".unit")) {
       const value = quantity ? valueOf(quantity, Number(unit.dataset.unit)) : null;
       unit.querySelector("text").textContent = value === null ? "" : short(value);
+      unit.classList.toggle("below", value !== null && value < 0);
       unit.style.setProperty("--share", value === null || !quantity.largest ? 0 : Math.abs(value) / quantity.largest);
     }
   }
@@ -182,7 +183,10 @@
   samples?.addEventListener("change", () => { drawUnits(current + 1); showMatrix(shown); });
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
-    const target = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: steps.length - 1 }[event.key];
+    // What is wider than its place is scrolled by the same keys.
+    const scroller = event.target.closest?.(".scroll");
+    if (scroller && scroller.scrollWidth > scroller.clientWidth) return;
+    const target = { ArrowRight: current + 1, ArrowLeft: current - 1 }[event.key];
     if (target === undefined) return;
     event.preventDefault();
     go(target);

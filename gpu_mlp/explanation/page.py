@@ -9,9 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpu_mlp.explanation.expressions import Derivative, Expression, Product, Transposed
+from gpu_mlp.explanation.expressions import Expression
 from gpu_mlp.explanation.folding import Fold, fold
 from gpu_mlp.explanation.network_drawing import draw_network
 from gpu_mlp.explanation.numbers import number
@@ -20,11 +19,14 @@ from gpu_mlp.explanation.steps import Factor, Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
+    Shown,
     check_lines,
     composition_text,
     cost_lines,
+    first_quirk,
     opening,
-    quirk_texts,
+    products_that_fit,
+    second_quirk,
     shape_rows,
 )
 from gpu_mlp.explanation.walkthrough import Walkthrough
@@ -44,6 +46,7 @@ def as_page(walkthrough: Walkthrough) -> str:
     style, script = (home.joinpath(file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
     sections = [
         _player(walkthrough),
+        _chain(walkthrough),
         _shapes(walkthrough),
         _quirks(walkthrough),
         *(
@@ -59,7 +62,7 @@ def as_page(walkthrough: Walkthrough) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Back-propagation in {name}</title><style>{style}</style></head><body><main>"
         f"<h1>Back-propagation in <span>{name}</span></h1><p>{escape(opening(walkthrough))}</p>"
-        f"{_composition(walkthrough)}{_chain(walkthrough)}{''.join(sections)}</main>"
+        f"{_composition(walkthrough)}{''.join(sections)}</main>"
         f'<script type="application/json" id="data">{_data(walkthrough.walk)}</script>'
         f"<script>{script}</script></body></html>\n"
     )
@@ -81,7 +84,7 @@ def _chain(walkthrough: Walkthrough) -> str:
         return ""
     return _section(
         "The chain",
-        f"{PARTS['backward'][1]} {CHAIN}",
+        CHAIN,
         _scrolled("the chain", as_mathml(chain, block=True)),
         "chain",
     )
@@ -99,7 +102,8 @@ def _player(walkthrough: Walkthrough) -> str:
     samples = ""
     if batch > 1:
         options = "".join(f'<option value="{b}">{b + 1}</option>' for b in range(min(batch, MOST_SAMPLES)))
-        samples = f'<label class="sample">sample <select id="sample">{options}</select> of {batch}</label>'
+        of = f"of {batch}" if batch <= MOST_SAMPLES else f"of the first {MOST_SAMPLES}, of {batch}"
+        samples = f'<label class="sample">sample <select id="sample">{options}</select> {of}</label>'
     steps = "".join(_step(each, walk) for each in walk.steps)
     drawing = _scrolled("the network", draw_network(walk, walkthrough.name))
     return (
@@ -111,7 +115,7 @@ def _player(walkthrough: Walkthrough) -> str:
         '<button type="button" id="next">Next</button>'
         f'<input type="range" id="slider" min="1" max="{count}" value="1" aria-label="step">'
         f'<output id="status" for="slider">Step 1 of {count}</output>{samples}</div>'
-        f'{drawing}<div class="stage"><div class="steps" aria-live="polite">{steps}</div>{_heat_map()}</div></section>'
+        f'{drawing}<div class="stage"><div class="steps">{steps}</div>{_heat_map()}</div></section>'
     )
 
 
@@ -119,12 +123,14 @@ def _heat_map() -> str:
     """An empty table, which the script fills."""
     table = '<table aria-labelledby="matrix-name"><thead></thead><tbody></tbody></table>'
     held = _scrolled("the numbers of the term", table)
-    return f'<div id="matrix"><p id="matrix-name"></p>{held}<p class="folded"></p></div>'
+    return f'<div id="matrix"><p id="matrix-name" aria-live="polite"></p>{held}<p class="folded"></p></div>'
 
 
 def _step(step: Step, walk: Walk) -> str:
     result = walk.quantities[step.result]
-    title, _ = PARTS[step.part]
+    title, text = PARTS[step.part]
+    is_first = step.number == 1 or walk.steps[step.number - 2].part != step.part
+    about = f"<p>{escape(text)}</p>" if is_first else ""
     rule = "" if step.rule is None else f'<div class="rule">where {as_mathml(step.rule)}</div>'
     remark = f"<p>{escape(step.remark)}</p>" if step.remark else ""
     chips = "".join(_chip(factor.symbol, factor, walk) for factor in step.factors)
@@ -133,7 +139,7 @@ def _step(step: Step, walk: Walk) -> str:
     return (
         f'<article class="step {side}" id="step-{step.number}" data-result="{step.result}" '
         f'data-keys="{" ".join(factor.key for factor in step.factors)}">'
-        f"<h3><small>{step.number}, {escape(title.lower())}</small> {escape(step.title)}</h3>"
+        f"<h3><small>{step.number}, {escape(title.lower())}</small> {escape(step.title)}</h3>{about}"
         f"{_scrolled(f'equation of step {step.number}', as_mathml(step.equation, block=True))}{rule}{remark}"
         f'<p class="chips"><span>reads</span>{chips}</p>'
         f'<p class="chips"><span>gives</span>{_chip(given.symbol, given, walk)}</p></article>'
@@ -181,41 +187,25 @@ def _shapes(walkthrough: Walkthrough) -> str:
 
 
 def _quirks(walkthrough: Walkthrough) -> str:
-    quirks, quantities = walkthrough.quirks, walkthrough.walk.quantities
-    k = quirks.layer
-    f, h, omega = (quantities[f"{name}_{k}"].symbol for name in ("f", "h", "omega"))
-    by_f = quantities[f"dl_df_{k}"].symbol
-    first, second = quirk_texts(walkthrough)
-    tensor = Derivative(f, omega)
-    slices = [
-        (as_mathml(tensor) + f", slice {o}", each) for o, each in enumerate(quirks.by_omega[:MOST_SLICES])
-    ]
-    left_out = len(quirks.by_omega) - len(slices)
+    text, slices, sums = first_quirk(walkthrough, MOST_SLICES)
+    left_out = len(walkthrough.quirks.by_omega) - len(slices)
     more = f"<p>{left_out} more slices are not shown.</p>" if left_out else ""
-    contraction = (as_mathml(tensor) + " summed with " + as_mathml(by_f), quirks.contracted)
-    outer = (as_mathml(Product(by_f, Transposed(h))), quirks.outer)
-    jacobian = (as_mathml(Derivative(f, h)), quirks.by_h)
-    product = (as_mathml(Product(Transposed(by_f), Derivative(f, h))), quirks.vector_jacobian[np.newaxis])
-    equal = (
-        f"The largest difference between the long form and the short one is {quirks.largest_difference:.1e}."
-    )
-    return _section(
-        "The first quirk: an outer product",
-        first,
-        f"{_figures(slices)}{more}{_figures([contraction, outer])}",
-    ) + _section(
-        "The second quirk: a transpose",
-        second,
-        f"{_figures([jacobian, (as_mathml(omega), quirks.omega), product])}<p>{equal}</p>",
-    )
+    first = _section("The first quirk: an outer product", text, f"{_figures(slices)}{more}{_figures(sums)}")
+    text, matrices = second_quirk(walkthrough)
+    difference = walkthrough.quirks.largest_difference
+    equal = f"<p>The largest difference between the long forms and the short ones is {difference:.1e}.</p>"
+    content = f"{_figures(matrices)}{equal}{_table(products_that_fit(walkthrough))}"
+    return first + _section("The second quirk: a transpose", text, content)
 
 
-def _figures(matrices: Sequence[tuple[str, NDArray[Any]]]) -> str:
+def _figures(matrices: Sequence[Shown]) -> str:
     """Small matrices side by side, each under its name."""
-    return f'<div class="figures">{"".join(_figure(*each) for each in matrices)}</div>'
+    return f'<div class="figures">{"".join(map(_figure, matrices))}</div>'
 
 
-def _figure(name: str, values: NDArray[Any]) -> str:
+def _figure(matrix: Shown) -> str:
+    values = matrix.values
+    name = as_mathml(matrix.symbol) + (f", {escape(matrix.words)}" if matrix.words else "")
     rows, columns = fold(values.shape[0], MOST_ROWS), fold(values.shape[1], MOST_COLUMNS)
     largest = float(np.max(np.abs(values))) or 1.0
     lines = []

@@ -58,6 +58,8 @@ def run_passes(network: Network, x: Any, y: Any, loss: Loss) -> Passes:
     inputs = network.to_inputs(x)
     if len(inputs) == 0:
         raise ShapeError("the input has no rows; give at least one")
+    if not bool(ops.xp.isfinite(inputs).all()):
+        raise DataError("the input holds NaN or infinity; give finite numbers")
     targets = to_targets(ops, loss, y, outputs=network.layer_sizes[-1], dtype=network.dtype)
     check_targets(ops, loss, targets, outputs=network.layer_sizes[-1])
     if len(targets) != len(inputs):

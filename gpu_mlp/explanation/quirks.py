@@ -1,7 +1,7 @@
 """The two quirks of matrix calculus, shown on one layer and one sample with whole Jacobians.
 
-Both Jacobians come from the package's own layer: its backward pass of every unit vector gives, row by row, how f
-changes with Omega, and its forward pass of every unit vector, column by column, how f changes with h.
+Both Jacobians come from the package's own forward pass of the layer alone, which knows nothing of outer products and
+transposes: f is linear in Omega and in h, so f of a single weight or unit of 1 is the derivative by it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ __all__ = ["Quirks", "show_quirks"]
 
 Values = NDArray[Any]
 
-# Numbers of a tensor that is still computed whole, and how many outputs and inputs are left of a larger one.
-LARGEST_TENSOR, CUT = 1 << 22, 16
+# Weights of a layer whose tensor is still computed whole, a forward pass for each, and how many outputs and inputs are
+# left of a larger one.
+MOST_WEIGHTS, CUT = 1 << 13, 16
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Quirks:
     cut: whether only the first outputs and inputs of the layer were taken, for its whole tensor is too large.
     by_omega: df_k / dOmega_k as a tensor (O, O, I): how f_o changes with the weight of row p and column i.
     contracted: its sum over o with dL/df_o, (O, I). outer: dL/df h^T, (O, I). by_h: df_k / dh_k, (O, I).
-    vector_jacobian: dL/df times by_h, (I,). dl_df (O,), h (I,) and omega (O, I) as the network has them.
+    vector_jacobian: dL/df times by_h, (I,), and back: Omega^T dL/df, (I,). dl_df (O,), h (I,) and omega (O, I) as the
+    network has them.
     """
 
     layer: int
@@ -44,12 +46,12 @@ class Quirks:
     outer: Values
     by_h: Values
     vector_jacobian: Values
+    back: Values
 
     @property
     def largest_difference(self) -> float:
         """Between what the tensors give and what the short forms give; rounding at most."""
-        back = self.omega.T @ self.dl_df
-        pairs = (self.contracted, self.outer), (self.by_h, self.omega), (self.vector_jacobian, back)
+        pairs = (self.contracted, self.outer), (self.by_h, self.omega), (self.vector_jacobian, self.back)
         return max(float(np.max(np.abs(one - other))) for one, other in pairs)
 
 
@@ -58,7 +60,7 @@ def show_quirks(ops: Ops, passes: Passes) -> Quirks:
     sizes = [outputs * outputs * inputs for outputs, inputs in (omega.shape for omega in passes.omega)]
     layer = min(range(len(sizes)), key=lambda k: (sizes[k], -k))
     omega, dl_df, h = passes.omega[layer], passes.dl_df[layer][0], passes.h[layer][0]
-    cut = sizes[layer] > LARGEST_TENSOR
+    cut = passes.omega[layer].size > MOST_WEIGHTS
     if cut:
         omega = np.ascontiguousarray(omega[:CUT, :CUT])
         dl_df, h = dl_df[: len(omega)], h[: omega.shape[1]]
@@ -75,39 +77,45 @@ def show_quirks(ops: Ops, passes: Passes) -> Quirks:
         outer=np.outer(dl_df, h),
         by_h=by_h,
         vector_jacobian=dl_df @ by_h,
+        back=omega.T @ dl_df,
     )
 
 
 def _jacobian_by_omega(ops: Ops, omega: Values, h: Values) -> Values:
-    """(O, O, I): for every output o the gradient of f_o alone."""
+    """(O, O, I): f without biases is linear in Omega, so f with a single weight of 1 is the derivative by it."""
     outputs, inputs = omega.shape
-    xp = ops.xp
-    weights, row = ops.to_device(omega), ops.to_device(h[np.newaxis, :].copy())
-    scratch = _scratch(ops, 1, outputs, omega.dtype)
-    gradient, biases = xp.empty((outputs, inputs), omega.dtype), xp.empty(outputs, omega.dtype)
+    row = ops.to_device(np.ascontiguousarray(h[np.newaxis, :]))
+    forward = _LinearLayer(ops, 1, outputs, omega.dtype)
     tensor = np.empty((outputs, outputs, inputs), omega.dtype)
-    for o, unit in enumerate(xp.eye(outputs, dtype=omega.dtype)):
-        ops.layer_backward(unit[None, :], row, weights, scratch, gradient, biases, None)
-        tensor[o] = ops.to_host(gradient)
+    for p in range(outputs):
+        for i in range(inputs):
+            single = np.zeros_like(omega)
+            single[p, i] = 1.0
+            tensor[:, p, i] = forward(row, ops.to_device(single))[0]
     return tensor
 
 
 def _jacobian_by_h(ops: Ops, omega: Values) -> Values:
-    """(O, I): f of every unit vector, without biases, is a column."""
+    """(O, I): f without biases is linear in h, too, so f of every unit vector is a column."""
     outputs, inputs = omega.shape
-    xp = ops.xp
-    units, f = xp.eye(inputs, dtype=omega.dtype), xp.empty((inputs, outputs), omega.dtype)
-    scratch = _scratch(ops, inputs, outputs, omega.dtype)
-    zeros = xp.zeros(outputs, omega.dtype)
-    ops.layer_forward(units, ops.to_device(omega), zeros, "identity", f, None, scratch, None)
-    return np.array(ops.to_host(f).T)
+    units = ops.xp.eye(inputs, dtype=omega.dtype)
+    return np.array(_LinearLayer(ops, inputs, outputs, omega.dtype)(units, ops.to_device(omega)).T)
 
 
-def _scratch(ops: Ops, rows: int, width: int, dtype: Any) -> LayerScratch:
-    xp = ops.xp
-    return LayerScratch(
-        values=xp.empty((rows, width), dtype),
-        mask=xp.empty((rows, width), bool),
-        ones=xp.ones(rows, dtype),
-        signs=None,
-    )
+class _LinearLayer:
+    """The package's forward pass of one layer for so many rows, without biases."""
+
+    def __init__(self, ops: Ops, rows: int, outputs: int, dtype: Any) -> None:
+        xp = ops.xp
+        self._ops = ops
+        self._f, self._zeros = xp.empty((rows, outputs), dtype), xp.zeros(outputs, dtype)
+        self._scratch = LayerScratch(
+            values=xp.empty((rows, outputs), dtype),
+            mask=xp.empty((rows, outputs), bool),
+            ones=xp.ones(rows, dtype),
+            signs=None,
+        )
+
+    def __call__(self, h: Any, omega: Any) -> Values:
+        self._ops.layer_forward(h, omega, self._zeros, "identity", self._f, None, self._scratch, None)
+        return self._ops.to_host(self._f)

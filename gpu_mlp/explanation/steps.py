@@ -17,7 +17,7 @@ Part = Literal["forward", "loss", "backward", "gradients"]
 class Factor:
     """What a step reads: a quantity, transposed or not, and what it is there.
 
-    role: "local derivative", "bracket" (what was computed already), or "".
+    role: "local derivative", "bracket" (what was computed already), "kept" (from the way up), or "".
     """
 
     symbol: Expression

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gpu_mlp.explanation.expressions import Transposed
@@ -18,11 +17,14 @@ from gpu_mlp.explanation.steps import Step, Walk
 from gpu_mlp.explanation.story import (
     CHAIN,
     PARTS,
+    Shown,
     check_lines,
     composition_text,
     cost_lines,
+    first_quirk,
     opening,
-    quirk_texts,
+    products_that_fit,
+    second_quirk,
     shape_rows,
 )
 from gpu_mlp.explanation.walkthrough import Walkthrough
@@ -32,7 +34,7 @@ __all__ = ["as_terminal"]
 
 WIDTH = 100
 INDENT = 4
-MOST_ROWS, MOST_COLUMNS = 8, 8
+MOST_ROWS, MOST_COLUMNS, MOST_SLICES = 8, 8, 4
 NUMBER_WIDTH = 9
 
 
@@ -76,16 +78,18 @@ def _step(step: Step, walk: Walk, seen: set[str]) -> Iterator[str]:
     yield from _wrapped(f"shapes: {as_text(result.symbol)} {result.shape} from {', '.join(shapes)}", INDENT)
     for factor in step.factors:
         quantity = walk.quantities[factor.key]
-        role = f", the {factor.role}" if factor.role else ""
+        role = ", kept" if factor.role == "kept" else f", the {factor.role}" if factor.role else ""
         if factor.key in seen:
-            origin = "given above" if quantity.step is None else f"computed in step {quantity.step}"
-            if factor.role == "bracket":
-                yield f"{' ' * INDENT}{as_text(factor.symbol)}, the bracket, already {origin}"
+            yield from _wrapped(f"{as_text(factor.symbol)}{role}, {_origin(quantity)}", INDENT)
             continue
         seen.add(factor.key)
         yield from _matrix(quantity, role)
     seen.add(step.result)
     yield from _matrix(result)
+
+
+def _origin(quantity: Quantity) -> str:
+    return "given above" if quantity.step is None else f"already computed in step {quantity.step}"
 
 
 def _matrix(quantity: Quantity, role: str = "") -> Iterator[str]:
@@ -138,24 +142,32 @@ def _gradients(walkthrough: Walkthrough) -> list[str]:
 
 
 def _quirks(walkthrough: Walkthrough) -> list[str]:
-    quirks = walkthrough.quirks
-    k = quirks.layer
-    first, second = quirk_texts(walkthrough)
-    omega, h, f = (as_text(walkthrough.walk.quantities[f"{name}_{k}"].symbol) for name in ("omega", "h", "f"))
-    lines = ["", "THE FIRST QUIRK: AN OUTER PRODUCT", *_wrapped(first)]
-    most = min(len(quirks.by_omega), MOST_ROWS // 2)
-    for o in range(most):
-        lines += _grid(quirks.by_omega[o], f"slice {o} of d{f}/d{omega} = ")
-    if most < len(quirks.by_omega):
-        lines.append(f"{' ' * INDENT}... {len(quirks.by_omega) - most} more slices ...")
-    lines += _grid(quirks.contracted, f"summed with dL/d{f} = ")
-    lines += _grid(quirks.outer, f"dL/d{f} {h}ᵀ = ")
-    lines += ["", "THE SECOND QUIRK: A TRANSPOSE", *_wrapped(second)]
-    lines += _grid(quirks.by_h, f"d{f}/d{h} = ")
-    lines += _grid(quirks.omega, f"{omega} = ")
-    lines += _grid(quirks.vector_jacobian[np.newaxis], f"(dL/d{f})ᵀ d{f}/d{h} = ")
-    difference = f"The largest difference between the long forms and the short ones is {quirks.largest_difference:.1e}."
-    return [*lines, *_wrapped(difference)]
+    text, slices, sums = first_quirk(walkthrough, MOST_SLICES)
+    lines = ["", "THE FIRST QUIRK: AN OUTER PRODUCT", *_wrapped(text)]
+    lines += [line for each in slices for line in _shown(each)]
+    left_out = len(walkthrough.quirks.by_omega) - len(slices)
+    if left_out:
+        lines.append(f"{' ' * INDENT}... {left_out} more slices ...")
+    lines += [line for each in sums for line in _shown(each)]
+    text, matrices = second_quirk(walkthrough)
+    lines += ["", "THE SECOND QUIRK: A TRANSPOSE", *_wrapped(text)]
+    lines += [line for each in matrices for line in _shown(each)]
+    lines += _table(products_that_fit(walkthrough))
+    difference = walkthrough.quirks.largest_difference
+    return [
+        *lines,
+        *_wrapped(f"The largest difference between the long forms and the short ones is {difference:.1e}."),
+    ]
+
+
+def _shown(matrix: Shown) -> Iterator[str]:
+    rows, columns = matrix.values.shape
+    is_turned = columns == 1 and rows > 1
+    symbol = (
+        f"({as_text(matrix.symbol)})\N{MODIFIER LETTER CAPITAL T}" if is_turned else as_text(matrix.symbol)
+    )
+    words = f", {matrix.words}" if matrix.words else ""
+    return _grid(matrix.values.T if is_turned else matrix.values, f"{symbol}{words} = ")
 
 
 def _cost(walkthrough: Walkthrough) -> list[str]:

@@ -36,7 +36,6 @@ from gpu_mlp.explanation.steps import Factor, Part, Step, Walk
 __all__ = ["walk"]
 
 DEEPEST = 6  # layers in an equation that is still read
-A, A_PRIME = Symbol("a"), Symbol("a", prime=True)
 
 
 def walk(passes: Passes, loss: Loss, notation: Notation, names: UnitNames) -> Walk:
@@ -89,10 +88,21 @@ class _Walker:
         passes, notation = self._passes, self._notation
         self._add_units("h_0", symbols.h(0), "the input x", passes.h[0], "given")
         for k, (omega, beta) in enumerate(zip(passes.omega, passes.beta, strict=True)):
-            self._add(f"omega_{k}", symbols.omega(k), f"weights of layer {k}", omega, "given")
-            name = f"biases of layer {k}"
+            self._add(f"omega_{k}", symbols.omega(k), f"weights into {self._place(k)}", omega, "given")
+            name = f"biases of {self._place(k)}"
             self._add(f"beta_{k}", symbols.beta(k), name, notation.of_vector(beta), "given")
-        self._add_units("y", Symbol("y", key="y"), "the target", passes.y, "given")
+        smoothing = self._loss.parameters.get("label_smoothing", 0.0)
+        name = f"the target, smoothed by {smoothing:g}" if smoothing > 0.0 else "the target"
+        self._add_units("y", Symbol("y", key="y"), name, passes.y, "given")
+
+    def _place(self, k: int) -> str:
+        """What f_k is of."""
+        return "the output" if k == self._passes.last else f"hidden layer {k + 1}"
+
+    def _activation(self, k: int, *, prime: bool = False) -> Symbol:
+        """a, with the number of its layer where they are not all one."""
+        index = str(k + 1) if len(set(self._passes.activations)) > 1 else ""
+        return Symbol("a", index, prime=prime)
 
     def _factor(self, key: str, *, transposed: bool = False, role: str = "") -> Factor:
         quantity = self._quantities[key]
@@ -121,30 +131,33 @@ class _Walker:
     def _weigh(self, k: int) -> None:
         """f_k"""
         notation = self._notation
-        name = f"pre-activations of layer {k}"
+        name = f"pre-activations of {self._place(k)}" if k < self._passes.last else "the output"
         self._add_units(f"f_{k}", symbols.f(k), name, self._passes.f[k], "forward")
         factors = [self._factor(f"omega_{k}", transposed=not notation.columns), self._factor(f"h_{k}")]
         product = notation.layer(symbols.omega(k), symbols.h(k))
         self._step(
             "forward",
-            f"Layer {k}: weights and biases",
+            f"Into {self._place(k)}: weights and biases",
             Equation(symbols.f(k), Sum(product, symbols.beta(k))),
             f"f_{k}",
             [*(factors if notation.columns else factors[::-1]), self._factor(f"beta_{k}")],
+            remark="The biases are added to every sample." if notation.batch > 1 else "",
         )
 
     def _activate(self, k: int) -> None:
         """h_{k+1}"""
-        name = self._passes.activations[k]
-        what = f"hidden units of layer {k + 1}"
+        name, a = self._passes.activations[k], self._activation(k)
+        what = f"units of {self._place(k)}"
         self._add_units(f"h_{k + 1}", symbols.h(k + 1), what, self._passes.h[k + 1], "forward")
+        formula = activation_formula(name)
         self._step(
             "forward",
-            f"Layer {k}: activation {name}",
-            Equation(symbols.h(k + 1), Applied(A, symbols.f(k), elementwise=True)),
+            f"{_capital(self._place(k))}: activation {name}",
+            Equation(symbols.h(k + 1), Applied(a, symbols.f(k), elementwise=True)),
             f"h_{k + 1}",
             [self._factor(f"f_{k}")],
-            Equation(Applied(A, Symbol("f"), elementwise=True), activation_formula(name).value),
+            Equation(Applied(a, Symbol("f"), elementwise=True), formula.value),
+            formula.note,
         )
 
     def _link(self) -> None:
@@ -166,17 +179,17 @@ class _Walker:
         loss, batch, last = self._loss, self._notation.batch, self._passes.last
         value = np.asarray(self._passes.loss).reshape(1, 1)
         self._add("loss", symbols.LOSS, f"the loss, {loss.name}", value, "forward")
-        one = Symbol("ell", "b") if batch > 1 else Symbol("ell")
-        mean = SumOver("b", one) if batch > 1 else one
-        formula = loss_formula(loss, Symbol("f"), Symbol("y"), Symbol("p"))
+        formula = loss_formula(loss, Symbol("f"), Symbol("y"), Symbol("p")).value
+        one = Symbol("ell", "b")
+        sides, rule = (formula, None) if batch == 1 else (SumOver("b", one), Equation(one, formula))
         read = "p" if loss.name == "softmax_cross_entropy" else f"f_{last}"
         self._step(
             "loss",
             f"The loss: {loss.name.replace('_', ' ')}" + (", its mean over the batch" if batch > 1 else ""),
-            Equation(symbols.LOSS, *_scaled(loss.factor * loss.reported, batch, mean)),
+            Equation(symbols.LOSS, _scaled(loss.factor, batch, sides)),
             "loss",
             [self._factor(read), self._factor("y")],
-            Equation(one, formula.value),
+            rule,
         )
 
     # Down.
@@ -189,7 +202,7 @@ class _Walker:
         formula = loss_formula(
             loss, symbols.f(last), Symbol("y", key="y"), Symbol("p", key="p") if linked else Words("")
         )
-        (gradient,) = _scaled(loss.factor, notation.batch, formula.gradient)
+        gradient = _scaled(loss.factor, notation.batch, formula.gradient)
         self._step(
             "backward",
             "The chain begins: how the loss changes with the output",
@@ -202,14 +215,14 @@ class _Walker:
         """From dL/df_k to dL/dh_k."""
         notation = self._notation
         bracket = self._bracket(f"dl_df_{k}")
-        name = f"how the loss changes with the hidden units of layer {k}"
+        name = f"how the loss changes with the units of {self._place(k - 1)}"
         self._add_units(f"dl_dh_{k}", symbols.dl_dh(k), name, self._passes.dl_dh[k], "backward")
         local = self._factor(f"omega_{k}", transposed=notation.columns, role="local derivative")
         known = self._factor(f"dl_df_{k}", role="bracket")
         acts = "acts as its transpose" if notation.columns else "is multiplied from the left by a row"
         self._step(
             "backward",
-            f"Back through the weights of layer {k}",
+            f"Back through the weights into {self._place(k)}",
             Equation(symbols.dl_dh(k), notation.back(symbols.omega(k), bracket)),
             f"dl_dh_{k}",
             [local, known] if notation.columns else [known, local],
@@ -220,20 +233,26 @@ class _Walker:
     def _through_activation(self, k: int) -> None:
         """From dL/dh_{k+1} to dL/df_k."""
         passes = self._passes
-        name = passes.activations[k]
-        slope = Applied(A_PRIME, symbols.f(k), elementwise=True, key=f"slope_{k}")
-        self._add_units(f"slope_{k}", slope, f"slopes of {name} at f_{k}", passes.slopes[k], "backward")
+        name, a_prime = passes.activations[k], self._activation(k, prime=True)
+        slope = Applied(a_prime, symbols.f(k), elementwise=True, key=f"slope_{k}")
+        what = f"slopes of {name} at the pre-activations"
+        self._add_units(f"slope_{k}", slope, what, passes.slopes[k], "backward")
         bracket = self._bracket(f"dl_dh_{k + 1}")
-        what = f"how the loss changes with the pre-activations of layer {k}"
+        what = f"how the loss changes with the pre-activations of {self._place(k)}"
         self._add_units(f"dl_df_{k}", symbols.dl_df(k), what, passes.dl_df[k], "backward")
         local = self._factor(f"slope_{k}", role="local derivative")
+        formula, applied = (
+            activation_formula(name),
+            Applied(self._activation(k), Symbol("f"), elementwise=True),
+        )
         self._step(
             "backward",
-            f"Back through the activation {name} of layer {k}",
+            f"Back through the activation {name} of {self._place(k)}",
             Equation(symbols.dl_df(k), Hadamard(slope, bracket)),
             f"dl_df_{k}",
-            [local, self._factor(f"dl_dh_{k + 1}", role="bracket")],
-            Equation(Applied(A_PRIME, Symbol("f"), elementwise=True), activation_formula(name).slope),
+            [self._factor(f"f_{k}", role="kept"), local, self._factor(f"dl_dh_{k + 1}", role="bracket")],
+            Equation(Applied(a_prime, Symbol("f"), elementwise=True), formula.slope(applied)),
+            f"Each unit has an activation of its own, so the local derivative is a diagonal. {formula.note}".strip(),
         )
 
     def _weights_gradient(self, k: int) -> None:
@@ -241,15 +260,16 @@ class _Walker:
         equation = Equation(symbols.by_omega(k), notation.outer(self._bracket(f"dl_df_{k}"), symbols.h(k)))
         known = self._factor(f"dl_df_{k}", transposed=not notation.columns, role="bracket")
         local = self._factor(f"h_{k}", transposed=notation.columns, role="local derivative")
-        name = f"gradient of the weights of layer {k}"
+        name = f"gradient of the weights into {self._place(k)}"
+        many = "a sum of outer products, one for each sample" if notation.batch > 1 else "an outer product"
         self._add(f"dl_domega_{k}", symbols.by_omega(k), name, self._passes.dl_domega[k], "backward")
         self._step(
             "gradients",
-            f"The gradient of the weights of layer {k}",
+            f"The gradient of the weights into {self._place(k)}",
             equation,
             f"dl_domega_{k}",
             [known, local],
-            remark="The local derivative has three axes, and acts as an outer product: the first quirk.",
+            remark=f"The local derivative has three axes, and acts as {many}: the first quirk.",
         )
 
     def _biases_gradient(self, k: int) -> None:
@@ -257,10 +277,11 @@ class _Walker:
         equation = Equation(symbols.by_beta(k), notation.over_batch(self._bracket(f"dl_df_{k}")))
         known = self._factor(f"dl_df_{k}", role="bracket")
         values = notation.of_vector(self._passes.dl_dbeta[k])
-        name = f"gradient of the biases of layer {k}"
+        name = f"gradient of the biases of {self._place(k)}"
         self._add(f"dl_dbeta_{k}", symbols.by_beta(k), name, values, "backward")
-        title = f"The gradient of the biases of layer {k}"
-        self._step("gradients", title, equation, f"dl_dbeta_{k}", [known])
+        title = f"The gradient of the biases of {self._place(k)}"
+        remark = "Each bias is added to one pre-activation: the local derivative is 1."
+        self._step("gradients", title, equation, f"dl_dbeta_{k}", [known], remark=remark)
 
     def _composition(self) -> Equation:
         """f_K as functions within functions, the innermost of x; in the middle of a deep network three dots."""
@@ -272,7 +293,7 @@ class _Walker:
                 continue
             inner = Applied(symbols.f(k), inner, elementwise=True)
             if k < last:
-                inner = Applied(A, inner, elementwise=True)
+                inner = Applied(self._activation(k), inner, elementwise=True)
         return Equation(Words("output"), inner)
 
     def _chain(self) -> Equation | None:
@@ -293,9 +314,13 @@ class _Walker:
         return step
 
 
-def _scaled(factor: float, batch: int, inner: Expression) -> tuple[Expression, ...]:
+def _scaled(factor: float, batch: int, inner: Expression) -> Expression:
     """factor / batch times inner."""
     if factor == 1.0 and batch == 1:
-        return (inner,)
+        return inner
     number = Number(f"{factor:g}")
-    return (Product(number if batch == 1 else Fraction(number, Number(str(batch))), inner),)
+    return Product(number if batch == 1 else Fraction(number, Number(str(batch))), inner)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

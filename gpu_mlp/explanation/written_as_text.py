@@ -6,6 +6,7 @@ from gpu_mlp.explanation.expressions import (
     Absolute,
     Applied,
     Bracket,
+    Cases,
     Derivative,
     Equation,
     Expression,
@@ -15,6 +16,7 @@ from gpu_mlp.explanation.expressions import (
     Number,
     Power,
     Product,
+    Relation,
     Sum,
     SumOver,
     Symbol,
@@ -22,7 +24,7 @@ from gpu_mlp.explanation.expressions import (
     Words,
 )
 
-__all__ = ["GREEK", "as_text", "subscript"]
+__all__ = ["GREEK", "LESS_OR_EQUAL", "MINUS", "as_text", "subscript"]
 
 GREEK = {
     "beta": "\N{GREEK SMALL LETTER BETA}",
@@ -36,7 +38,7 @@ GREEK = {
 }
 SUBSCRIPTS = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-MINUS = "\N{MINUS SIGN}"
+MINUS, LESS_OR_EQUAL = "\N{MINUS SIGN}", "\N{LESS-THAN OR EQUAL TO}"
 
 
 def subscript(index: str) -> str:
@@ -74,6 +76,10 @@ def as_text(expression: Expression) -> str:
             return f"{_tight(base)}{exponent.translate(SUPERSCRIPTS)}"
         case Absolute(inner):
             return f"|{as_text(inner)}|"
+        case Relation(left, sign, right):
+            return f"{as_text(left)} {sign.replace('<=', LESS_OR_EQUAL)} {as_text(right)}"
+        case Cases(first, condition, second):
+            return f"{as_text(first)} where {as_text(condition)}, else {as_text(second)}"
         case Grouped(inner):
             return f"({as_text(inner)})"
         case Bracket(inner):
@@ -91,4 +97,4 @@ def _sum(terms: tuple[tuple[str, Expression], ...]) -> str:
 def _tight(expression: Expression) -> str:
     """In parentheses where a neighbour would bind more strongly."""
     text = as_text(expression)
-    return f"({text})" if isinstance(expression, (Sum, Hadamard)) else text
+    return f"({text})" if isinstance(expression, (Sum, Hadamard, Cases)) else text

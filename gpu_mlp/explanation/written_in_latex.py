@@ -6,6 +6,7 @@ from gpu_mlp.explanation.expressions import (
     Absolute,
     Applied,
     Bracket,
+    Cases,
     Derivative,
     Equation,
     Expression,
@@ -15,6 +16,7 @@ from gpu_mlp.explanation.expressions import (
     Number,
     Power,
     Product,
+    Relation,
     Sum,
     SumOver,
     Symbol,
@@ -37,6 +39,8 @@ LETTERS = {
         "ell": "ell",
     }.items()
 }
+ACCENTED = "ÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜÝàáâãäåçèéêëìíîïñòóôõöùúûüýÿßøØæÆœŒ"
+RELATION = r"\le"
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -49,8 +53,13 @@ SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    """Any text as LaTeX prints it; what its fonts lack by default becomes a question mark."""
-    return "".join(SPECIAL.get(sign, sign if sign.isascii() and sign.isprintable() else "?") for sign in text)
+    """Any text as LaTeX prints it; what its first fonts lack becomes a question mark."""
+    return "".join(SPECIAL.get(sign, sign if _is_plain(sign) else "?") for sign in text)
+
+
+def _is_plain(sign: str) -> bool:
+    """ASCII, and the letters with accents that every LaTeX composes."""
+    return (sign.isascii() and sign.isprintable()) or (sign in ACCENTED)
 
 
 def as_latex(expression: Expression) -> str:
@@ -66,7 +75,9 @@ def as_latex(expression: Expression) -> str:
         case Derivative(of, by):
             return f"\\frac{{\\partial {as_latex(of)}}}{{\\partial {as_latex(by)}}}"
         case Transposed(inner):
-            return f"{{{_tight(inner)}}}^{{T}}"
+            return (
+                f"{{{_grouped(inner) if isinstance(inner, (Derivative, Applied)) else _tight(inner)}}}^{{T}}"
+            )
         case Product(factors):
             return r"\,".join(_tight(factor) for factor in factors)
         case Hadamard(factors):
@@ -85,6 +96,11 @@ def as_latex(expression: Expression) -> str:
             return f"{{{_tight(base)}}}^{{{exponent}}}"
         case Absolute(inner):
             return f"\\left|{as_latex(inner)}\\right|"
+        case Relation(left, sign, right):
+            return f"{as_latex(left)} {sign.replace('<=', RELATION)} {as_latex(right)}"
+        case Cases(first, condition, second):
+            rows = f"{as_latex(first)} & {as_latex(condition)} \\\\ {as_latex(second)} & \\text{{else}}"
+            return f"\\begin{{cases}} {rows} \\end{{cases}}"
         case Grouped(inner):
             return f"\\left({as_latex(inner)}\\right)"
         case Bracket(inner, step):
@@ -95,5 +111,8 @@ def as_latex(expression: Expression) -> str:
 
 
 def _tight(expression: Expression) -> str:
-    text = as_latex(expression)
-    return f"\\left({text}\\right)" if isinstance(expression, (Sum, Hadamard)) else text
+    return _grouped(expression) if isinstance(expression, (Sum, Hadamard, Cases)) else as_latex(expression)
+
+
+def _grouped(expression: Expression) -> str:
+    return f"\\left({as_latex(expression)}\\right)"

@@ -8,6 +8,7 @@ from gpu_mlp.explanation.expressions import (
     Absolute,
     Applied,
     Bracket,
+    Cases,
     Derivative,
     Equation,
     Expression,
@@ -17,13 +18,14 @@ from gpu_mlp.explanation.expressions import (
     Number,
     Power,
     Product,
+    Relation,
     Sum,
     SumOver,
     Symbol,
     Transposed,
     Words,
 )
-from gpu_mlp.explanation.written_as_text import GREEK, MINUS
+from gpu_mlp.explanation.written_as_text import GREEK, LESS_OR_EQUAL, MINUS
 
 __all__ = ["as_mathml"]
 
@@ -46,7 +48,9 @@ def _inner(expression: Expression) -> str:
             top, bottom = (f"<mrow><mo>∂</mo>{_inner(each)}</mrow>" for each in (of, by))
             return f"<mfrac{_data(key)}>{top}{bottom}</mfrac>"
         case Transposed(inner):
-            return f"<msup>{_tight(inner)}<mi>T</mi></msup>"
+            grouped = isinstance(inner, (Derivative, Applied))
+            held = _row(_fenced("(", _inner(inner), ")")) if grouped else _tight(inner)
+            return f"<msup>{held}<mi>T</mi></msup>"
         case Product(factors):
             return _row("".join(_tight(factor) for factor in factors))
         case Hadamard(factors):
@@ -64,6 +68,14 @@ def _inner(expression: Expression) -> str:
             return f"<msup>{_tight(base)}<mn>{escape(exponent.replace('-', MINUS))}</mn></msup>"
         case Absolute(inner):
             return _row(_fenced("|", _inner(inner), "|"))
+        case Relation(left, sign, right):
+            return _row(f"{_inner(left)}<mo>{escape(sign.replace('<=', LESS_OR_EQUAL))}</mo>{_inner(right)}")
+        case Cases(first, condition, second):
+            rows = (first, _inner(condition)), (second, "<mtext>else</mtext>")
+            lines = "".join(
+                f"<mtr><mtd>{_inner(value)}</mtd><mtd>{where}</mtd></mtr>" for value, where in rows
+            )
+            return _row(f'<mo stretchy="true">{{</mo><mtable>{lines}</mtable>')
         case Grouped(inner):
             return _row(_fenced("(", _inner(inner), ")"))
         case Bracket(inner, step):
@@ -84,7 +96,8 @@ def _row(content: str, key: str = "") -> str:
 
 
 def _fenced(left: str, content: str, right: str) -> str:
-    return f"<mo>{left}</mo>{content}<mo>{right}</mo>"
+    """Of one size: a fence that stretches would reach around what is underlined within."""
+    return f'<mo stretchy="false">{left}</mo>{content}<mo stretchy="false">{right}</mo>'
 
 
 def _symbol(symbol: Symbol) -> str:
@@ -108,4 +121,4 @@ def _sum(terms: tuple[tuple[str, Expression], ...]) -> str:
 
 def _tight(expression: Expression) -> str:
     inner = _inner(expression)
-    return _row(_fenced("(", inner, ")")) if isinstance(expression, (Sum, Hadamard)) else inner
+    return _row(_fenced("(", inner, ")")) if isinstance(expression, (Sum, Hadamard, Cases)) else inner

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 
 import gpu_mlp
 from gpu_mlp.data import read_table
+from gpu_mlp.explanation.explain import explain as explain_network
 from tests.cli.commands import Trained, done, everything_in, run
 from tests.cli.tables import people
+
+explain_command = import_module("gpu_mlp.cli.explain")
 
 
 def document(*arguments: object) -> dict[str, Any]:
@@ -39,6 +44,7 @@ def test_input_and_target_are_those_given() -> None:
     assert values(found, "h_0") == [[0.5], [-1.2]]
     assert values(found, "y") == [[0.0], [1.0]]
     assert found["loss"]["name"] == "softmax_cross_entropy"
+    assert values(document("2-3-2", "--input", "-0.5,1.2"), "h_0") == [[-0.5], [1.2]]
     found = document("2-3-2", "--input", "0.5,-1.2; 1,2", "--target", "0.1,0.2;3,4", "--notation", "rows")
     assert values(found, "h_0") == [[0.5, -1.2], [1.0, 2.0]]
     assert values(found, "y") == [[0.1, 0.2], [3.0, 4.0]]
@@ -95,6 +101,23 @@ def test_a_regressions_target_is_in_its_own_units(spenders: Trained) -> None:
     assert value == pytest.approx((float(spends) - model.target.mean) / model.target.scale, rel=1e-6)
 
 
+def test_another_loss_of_the_same_kind_takes_the_target_in_the_same_units(spenders: Trained) -> None:
+    flags = ("--model", spenders.model, "--target", "120")
+    assert values(document(*flags, "--loss", "huber"), "y") == values(document(*flags), "y")
+
+
+def test_a_wrong_gradient_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(*arguments: Any, **settings: Any) -> Any:
+        found = explain_network(*arguments, **settings)
+        return replace(found, checks=(replace(found.checks[0], difference=1.0), *found.checks[1:]))
+
+    monkeypatch.setattr(explain_command, "explain_network", differ)
+    outcome = run("explain", "2-3-2")
+    assert outcome.code == 1
+    assert "DIFFERS" in outcome.out
+    assert outcome.err.startswith("gpu-mlp: dl_domega_0 differ from finite differences")
+
+
 def test_a_model_without_input_gets_random_samples(digits: Trained) -> None:
     found = document("--model", digits.model, "--batch", "3")
     assert found["network"]["layer_sizes"][0] == 64
@@ -114,6 +137,11 @@ def test_a_model_without_input_gets_random_samples(digits: Trained) -> None:
         (("2-3-2", "--input", "1,2;3"), "--input has samples of 1 and of 2 numbers"),
         (("2-3-2", "--input", "1,two"), "--input has 'two', but must be numbers with commas between"),
         (("2-3-2", "--input", "1,nan"), "--input has 'nan'"),
+        (("2-3-2", "--input", "1,1_0"), "--input has '1_0'"),
+        (
+            ("999999-999999-2",),
+            "the network would have 1,000,001,000,000 parameters, but a walkthrough has room for",
+        ),
         (("2-3-2", "--target", "2"), "--target has the class 2, but the network's 2 classes are 0 to 1"),
         (("2-3-2", "--target", "-1"), "--target has the class -1"),
         (("2-3-2", "--target", "0.5"), "--target has the class 0.5"),
@@ -156,6 +184,7 @@ def test_what_cannot_be_explained_is_one_sentence(arguments: tuple[str, ...], se
             "--target, row 1, column 'buys' holds the label 'maybe'",
         ),
         (("--target", "yes;no"), "--target has 2 targets for 1 sample"),
+        (("--activation", "tanh"), "--activation is 'tanh', but a model has its own"),
     ],
 )
 def test_what_a_model_does_not_know_is_one_sentence(

@@ -79,4 +79,5 @@ def test_the_textbooks_network_by_hand() -> None:
     """63 weights; back once more each, and 55 of them and 14 slopes for dL/dh and dL/df below the top."""
     cost = cost_of((2, 4, 7, 3, 2))
     assert (cost.parameters, cost.forward, cost.backward) == (79, 63, 63 + 55 + 14)
+    assert (cost.for_weights, cost.for_units, cost.for_slopes) == (63, 55, 14)
     assert cost.factor == cost.one_by_one / 132

@@ -198,6 +198,7 @@ def test_every_step_reads_only_what_is_there_and_names_the_step_of_its_bracket(n
     for problem in PROBLEMS[:10]:
         document = document_of(problem, notation)
         computed: dict[str, int] = {}
+        first = f"dl_df_{len(problem.activations)}"
         for step in document["steps"]:
             for factor in step["factors"]:
                 quantity = document["quantities"][factor["key"]]
@@ -206,9 +207,11 @@ def test_every_step_reads_only_what_is_there_and_names_the_step_of_its_bracket(n
                     assert computed[factor["key"]] == quantity["computed_in"] < step["number"]
                 if factor["role"] == "bracket":
                     assert f"[{factor['symbol'].removesuffix('ᵀ').strip('()')}]" in step["equation"]
-            if step["part"] == "gradients" or (step["part"] == "backward" and len(computed) > 0):
-                roles = [factor["role"] for factor in step["factors"]]
-                assert "bracket" in roles or "p" in computed or step["result"].startswith("dl_df")
+            roles = [factor["role"] for factor in step["factors"]]
+            follows = step["part"] in ("backward", "gradients") and step["result"] != first
+            assert ("bracket" in roles) == follows
+            if follows and not step["result"].startswith("dl_dbeta"):
+                assert "local derivative" in roles
             computed[step["result"]] = step["number"]
 
 
@@ -286,6 +289,7 @@ def test_the_network_and_the_input_are_left_as_they_were() -> None:
         ([1.0, 2.0], 1, {"notation": "tensors"}, ConfigError, "notation 'tensors' is unknown"),
         (np.empty((0, 2)), np.empty(0, int), {}, ShapeError, "no rows"),
         ([1e308, -1e308], 1, {}, DataError, "overflows float64"),
+        ([np.nan, 1.0], 1, {}, DataError, "the input holds NaN or infinity"),
     ],
 )
 def test_what_does_not_fit_is_refused(

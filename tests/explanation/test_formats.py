@@ -37,7 +37,23 @@ def deep() -> Explanation:
     )
 
 
-EXAMPLES = {"textbook": textbook, "large": large, "linear": linear, "deep": deep}
+def batch_in_rows() -> Explanation:
+    return textbook(notation="rows", batch=5)
+
+
+def other_loss() -> Explanation:
+    network = gpu_mlp.Network((2, 4, 3, 2), dtype="float64", activation=("gelu_tanh", "elu"), device="cpu")
+    return explain(network, [[1.0, 2.0], [1e-4, 0.5]], [[0.1, 0.2], [1.0, 2.0]], loss="huber")
+
+
+EXAMPLES = {
+    "textbook": textbook,
+    "large": large,
+    "linear": linear,
+    "deep": deep,
+    "batch in rows": batch_in_rows,
+    "other loss": other_loss,
+}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -68,6 +84,8 @@ def test_a_bracket_is_told_with_its_step() -> None:
     text = textbook().text()
     assert "dL/df₃, the bracket, already computed in step 10" in text
     assert text.count("the bracket, already computed in step") == 14
+    assert "f₂, kept, already computed in step 5" in text
+    assert "Ω₃ᵀ, the local derivative, given above" in text
 
 
 def test_what_is_left_out_is_counted() -> None:
@@ -99,6 +117,7 @@ def check_latex(document: str) -> None:
     plain = re.sub(r"\\[{}]", "", document)
     assert plain.count("{") == plain.count("}")
     assert plain.isascii()
+    assert not any(re.search(r"\de[+-]\d", shown) for shown in re.findall(r"\\\[(.*?)\\\]", plain, re.DOTALL))
     assert set(re.findall(r"\\usepackage(?:\[.*\])?\{(\w+)\}", document)) == {"geometry", "amsmath"}
 
 

@@ -12,6 +12,7 @@ from gpu_mlp.explanation.expressions import (
     Absolute,
     Applied,
     Bracket,
+    Cases,
     Derivative,
     Equation,
     Expression,
@@ -21,6 +22,7 @@ from gpu_mlp.explanation.expressions import (
     Number,
     Power,
     Product,
+    Relation,
     Sum,
     SumOver,
     Symbol,
@@ -45,7 +47,7 @@ CASES: list[tuple[Expression, str, str]] = [
     (Words("max(f, 0)_"), "max(f, 0)_", r"\text{max(f, 0)\_}"),
     (DL_DF, "dL/df₁₂", r"\frac{\partial L}{\partial f_{12}}"),
     (Transposed(OMEGA), "Ω₃ᵀ", r"{\Omega_{3}}^{T}"),
-    (Transposed(DL_DF), "(dL/df₁₂)ᵀ", r"{\frac{\partial L}{\partial f_{12}}}^{T}"),
+    (Transposed(DL_DF), "(dL/df₁₂)ᵀ", r"{\left(\frac{\partial L}{\partial f_{12}}\right)}^{T}"),
     (Product(OMEGA, F), "Ω₃ f₁₂", r"\Omega_{3}\,f_{12}"),
     (Product(Number("2"), minus(F, OMEGA)), "2 (f₁₂ − Ω₃)", r"2\,\left(f_{12} - \Omega_{3}\right)"),
     (Hadamard(OMEGA, F), "Ω₃ ⊙ f₁₂", r"\Omega_{3} \odot f_{12}"),
@@ -57,6 +59,12 @@ CASES: list[tuple[Expression, str, str]] = [
     (Power(minus(F, OMEGA), "2"), "(f₁₂ − Ω₃)²", r"{\left(f_{12} - \Omega_{3}\right)}^{2}"),
     (Absolute(F), "|f₁₂|", r"\left|f_{12}\right|"),
     (Grouped(F), "(f₁₂)", r"\left(f_{12}\right)"),
+    (Relation(F, "<=", Number("1")), "f₁₂ ≤ 1", r"f_{12} \le 1"),
+    (
+        Product(Number("2"), Cases(F, Relation(F, ">", Number("0")), Number("0"))),
+        "2 (f₁₂ where f₁₂ > 0, else 0)",
+        r"2\,\left(\begin{cases} f_{12} & f_{12} > 0 \\ 0 & \text{else} \end{cases}\right)",
+    ),
     (
         Bracket(DL_DF, 7),
         "[dL/df₁₂]",
@@ -98,11 +106,11 @@ def test_text_from_elsewhere_is_escaped() -> None:
         r"50\% \& a\_b \textbackslash{} \{x\} \#1 \$2 \textasciicircum{}\textasciitilde{}"
     )
     assert escaped("a < b > c | d") == r"a \textless{} b \textgreater{} c \textbar{} d"
-    assert escaped("\N{SNOWMAN}") == "?"
+    assert escaped("Größe, été \N{SNOWMAN}") == "Größe, été ?"
 
 
 def test_every_node_is_known_to_every_writing() -> None:
-    assert {type(case[0]) for case in CASES} == set(Expression.__subclasses__())
+    assert {type(case[0]) for case in CASES} | {Cases} == set(Expression.__subclasses__())
     for write in (as_text, as_latex, as_mathml):
         with pytest.raises(TypeError, match="is no expression"):
             write(Expression())
@@ -111,7 +119,7 @@ def test_every_node_is_known_to_every_writing() -> None:
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
 def test_every_activation_has_its_formula(name: str) -> None:
     formula = activation_formula(name)
-    for expression in (formula.value, formula.slope):
+    for expression in (formula.value, formula.slope(Symbol("h"))):
         assert as_text(expression)
         ElementTree.fromstring(as_mathml(expression))
 
@@ -125,10 +133,10 @@ def test_every_loss_has_its_formula(name: str) -> None:
         "squared_error": ("Σ_o (f_o − y_o)²", "2 (f − y)"),
         "absolute_error": ("Σ_o |f_o − y_o|", "sign(f − y)"),
         "huber": (
-            "Σ_o e^2 / 2 where |e| <= 1.5, else 1.5 (|e| - 0.75), e = f - y",
-            "f - y, cut off at -1.5 and 1.5",
+            "Σ_o ((f_o − y_o)²/2 where |f_o − y_o| ≤ 1.5, else 1.5 (|f_o − y_o| − 0.75))",
+            "f − y where |f − y| ≤ 1.5, else 1.5 sign(f − y)",
         ),
-        "quantile": ("Σ_o 0.75 e where e = f - y > 0, else -0.25 e", "0.75 where f > y, else -0.25"),
+        "quantile": ("Σ_o (0.5 |f_o − y_o| + 0.25 (f_o − y_o))", "0.5 sign(f − y) + 0.25"),
         "poisson": ("Σ_o (exp(f_o) − y_o f_o)", "p − y"),
         "binary_cross_entropy": ("Σ_o (log(1 + exp(f_o)) − y_o f_o)", "p − y"),
         "softmax_cross_entropy": ("−Σ_o y_o log(p_o)", "p − y"),
