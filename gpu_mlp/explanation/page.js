@@ -193,7 +193,7 @@
   });
   for (const name of ["pointerover", "focusin", "click"])
     document.addEventListener(name, (event) => {
-      const term = event.target.closest?.("[data-key]");
+      const term = event.target.closest?.("#player [data-key]");
       if (term && term.dataset.key !== shown) showMatrix(term.dataset.key);
     });
   const asked = /^#step=(\d+)$/.exec(location.hash);

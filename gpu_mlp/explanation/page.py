@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.explanation.expressions import Expression
 from gpu_mlp.explanation.folding import Fold, fold
 from gpu_mlp.explanation.network_drawing import draw_network
 from gpu_mlp.explanation.numbers import number
@@ -133,7 +132,7 @@ def _step(step: Step, walk: Walk) -> str:
     about = f"<p>{escape(text)}</p>" if is_first else ""
     rule = "" if step.rule is None else f'<div class="rule">where {as_mathml(step.rule)}</div>'
     remark = f"<p>{escape(step.remark)}</p>" if step.remark else ""
-    chips = "".join(_chip(factor.symbol, factor, walk) for factor in step.factors)
+    chips = "".join(_chip(factor, walk, step.number) for factor in step.factors)
     side = "backward" if step.part in ("backward", "gradients") else "forward"
     given = Factor(result.symbol, result.key, result.shape)
     return (
@@ -142,23 +141,23 @@ def _step(step: Step, walk: Walk) -> str:
         f"<h3><small>{step.number}, {escape(title.lower())}</small> {escape(step.title)}</h3>{about}"
         f"{_scrolled(f'equation of step {step.number}', as_mathml(step.equation, block=True))}{rule}{remark}"
         f'<p class="chips"><span>reads</span>{chips}</p>'
-        f'<p class="chips"><span>gives</span>{_chip(given.symbol, given, walk)}</p></article>'
+        f'<p class="chips"><span>gives</span>{_chip(given, walk, step.number)}</p></article>'
     )
 
 
-def _chip(symbol: Expression, factor: Factor, walk: Walk) -> str:
-    """A button that shows the matrix, with its shape, and what it is to this step."""
+def _chip(factor: Factor, walk: Walk, now: int) -> str:
+    """A button that shows the matrix, with its shape, what it is to step number `now`, and where it comes from."""
     quantity = walk.quantities[factor.key]
     said = [factor.role] if factor.role else []
-    if factor.role == "bracket":
-        said.append(f"computed in step {quantity.step}")
-    elif quantity.kind == "given":
+    if quantity.step is None:
         said.append("given")
+    elif quantity.step < now:
+        said.append(f"computed in step {quantity.step}")
     words = f"<small>{escape(', '.join(said))}</small>" if said else ""
     name = f'<span class="spoken">{escape(quantity.name)}, shape</span>'
     return (
         f'<button type="button" class="chip {quantity.kind}" data-key="{factor.key}" '
-        f'aria-pressed="false">{as_mathml(symbol)} {name} <span>{factor.shape}</span>{words}</button>'
+        f'aria-pressed="false">{as_mathml(factor.symbol)} {name} <span>{factor.shape}</span>{words}</button>'
     )
 
 
