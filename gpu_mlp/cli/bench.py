@@ -22,11 +22,10 @@ from gpu_mlp.benchmark.run import run_benchmark
 from gpu_mlp.benchmark.timing import Method
 from gpu_mlp.benchmark.wording import busy, compared, energy, share_of_limit, sizes_of, time_of
 from gpu_mlp.cli.console import error_console, print_facts, print_json, print_table
-from gpu_mlp.cli.output import check_new_file, refused_to_write
+from gpu_mlp.cli.output import check_new_file, write_text
 from gpu_mlp.config import check_range
 from gpu_mlp.data.messages import shown_path
 from gpu_mlp.errors import ConfigError
-from gpu_mlp.files.atomic_file import write_atomically
 
 __all__ = ["bench_app"]
 
@@ -96,9 +95,9 @@ def bench(
     else:
         _print_result(result)
     if out is not None:
-        _write("--out", out, json.dumps(result.document(), indent=1) + "\n")
+        write_text("--out", out, json.dumps(result.document(), indent=1) + "\n")
     if html is not None:
-        _write("--html", html, page_of(result))
+        write_text("--html", html, page_of(result))
     return 0 if result.finished else INTERRUPTED
 
 
@@ -162,7 +161,7 @@ def show(
         check_new_file("--html", html, (".html",), overwrite=overwrite)
     _print_result(found)
     if html is not None:
-        _write("--html", html, page_of(found))
+        write_text("--html", html, page_of(found))
     return 0
 
 
@@ -177,12 +176,6 @@ def bench_app() -> App:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _write(flag: str, path: Path, content: str) -> None:
-    with refused_to_write(flag, path):
-        write_atomically(path, content.encode())
-    print(f"written to {shown_path(path)}", file=sys.stderr)
 
 
 def _print_result(result: Result) -> None:

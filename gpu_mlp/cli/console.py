@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gpu_mlp.data.messages import shown
 from gpu_mlp.learning.progress import number
 
 __all__ = [
@@ -53,11 +54,6 @@ class PipeConsole(Console):
 def error_console() -> PipeConsole:
     """The console of progress and logs."""
     return PipeConsole(sys.stderr)
-
-
-def shown(text: object) -> str:
-    """Text of a file or a column on one line, with control characters escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def report_error(sentence: str) -> None:

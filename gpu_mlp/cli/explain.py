@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from cyclopts import Parameter
 
 from gpu_mlp.cli.architecture import random_network, widths_of
 from gpu_mlp.cli.loading import load_model
-from gpu_mlp.cli.output import check_new_file, refused_to_write
+from gpu_mlp.cli.output import check_new_file, write_text
 from gpu_mlp.cli.samples import samples_of_model, samples_of_network
 from gpu_mlp.config import Loss, check_choice, check_range
 from gpu_mlp.data.messages import quoted, shown_path
@@ -20,7 +19,7 @@ from gpu_mlp.errors import ConfigError
 from gpu_mlp.explanation.explain import Explanation
 from gpu_mlp.explanation.explain import explain as explain_network
 from gpu_mlp.explanation.quantities import NOTATIONS
-from gpu_mlp.files.atomic_file import write_atomically
+from gpu_mlp.network.parameters import ParameterLayout
 
 __all__ = ["explain"]
 
@@ -92,7 +91,11 @@ def explain(
         loaded = load_model(model, device)
         x, y, settings = samples_of_model(loaded, seed, inputs, target, batch or 1, loss)
         explained = explain_network(loaded, x, y, loss=settings, notation=notation)
-    _write(_written(explained, chosen), out)
+    written = _written(explained, chosen)
+    if out is None:
+        sys.stdout.write(written)
+    else:
+        write_text("--out", out, written)
     wrong = [check.key for check in explained.checks if check.passed is False]
     if wrong:
         print(
@@ -104,7 +107,7 @@ def explain(
 
 
 def _check_size(widths: tuple[int, ...]) -> None:
-    parameters = sum(outputs * (inputs + 1) for inputs, outputs in pairwise(widths))
+    parameters = ParameterLayout(widths).parameter_count
     if parameters > MOST_PARAMETERS:
         raise ConfigError(
             f"the network would have {parameters:,} parameters, but a walkthrough has room for {MOST_PARAMETERS:,}; "
@@ -135,12 +138,3 @@ def _written(explained: Explanation, fmt: str) -> str:
         case "json":
             return json.dumps(explained.document(), ensure_ascii=False, allow_nan=False) + "\n"
     return explained.text()
-
-
-def _write(text: str, out: Path | None) -> None:
-    if out is None:
-        sys.stdout.write(text)
-        return
-    with refused_to_write("--out", out):
-        write_atomically(out, text.encode())
-    print(f"written to {shown_path(out)}", file=sys.stderr)

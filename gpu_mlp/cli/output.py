@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gpu_mlp.data.messages import quoted, shown_path
 from gpu_mlp.errors import ConfigError
+from gpu_mlp.files.atomic_file import write_atomically
 
-__all__ = ["check_new_file", "refused_to_write"]
+__all__ = ["check_new_file", "refused_to_write", "write_text"]
 
 
 def check_new_file(what: str, out: Path, suffixes: Sequence[str], *, overwrite: bool) -> None:
@@ -38,3 +40,10 @@ def refused_to_write(what: str, out: Path) -> Iterator[None]:
         raise ConfigError(
             f"{shown_path(out)} cannot be written ({error.strerror}); choose another {what}"
         ) from None
+
+
+def write_text(what: str, out: Path, content: str) -> None:
+    """The file at once, or a ConfigError and no file; stderr tells it. `what` is the argument's name."""
+    with refused_to_write(what, out):
+        write_atomically(out, content.encode())
+    print(f"written to {shown_path(out)}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["column_hint", "first_line", "listed", "quoted", "shown_path"]
+__all__ = ["column_hint", "first_line", "listed", "quoted", "shown", "shown_path"]
 
 LONGEST = 60
 MOST_LISTED = 10
@@ -18,6 +18,11 @@ def quoted(value: object) -> str:
     text = repr(value)
     # A few dozen control characters escape to four or more each, so the result may need shortening again.
     return text if len(text) <= 2 * LONGEST else text[: 2 * LONGEST - 4] + "..." + text[-1]
+
+
+def shown(text: object) -> str:
+    """Text of a file or a column on one line, with control characters escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def shown_path(path: object) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from gpu_mlp.network.parameters import ParameterLayout
+
 __all__ = ["Cost", "cost_of"]
 
 
@@ -54,5 +56,5 @@ def cost_of(layer_sizes: Sequence[int]) -> Cost:
         above = sum(i * o + i for i, o in shapes[k + 2 :])
         element = shapes[k + 1][1] + 1 if k + 1 < len(shapes) else 0
         one_by_one += outputs * (inputs * (above + element + 1) + above + element)
-    parameters = sum(outputs * (inputs + 1) for inputs, outputs in shapes)
+    parameters = ParameterLayout(tuple(layer_sizes)).parameter_count
     return Cost(parameters, forward, forward, for_units, for_slopes, one_by_one, 2 * parameters * forward)

@@ -103,13 +103,13 @@ def explain(
         walk=walk(passes, chosen, Notation(notation, len(rows)), names),
         quirks=show_quirks(network.ops, passes),
         cost=cost_of(network.layer_sizes),
-        checks=tuple(check_derivatives(network, passes, chosen)),
+        checks=tuple(check_derivatives(passes)),
     )
 
 
 def _as_batch(network: Network, x: Any, y: Any) -> tuple[Any, Any]:
     """(B, D_0) and targets on the host; one sample becomes a batch of one."""
-    rows, targets = np.asarray(to_host_array(x)), np.asarray(to_host_array(y))
+    rows, targets = to_host_array(x), to_host_array(y)
     outputs = network.layer_sizes[-1]
     if rows.ndim == 1:
         if rows.shape != (network.layer_sizes[0],):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Fold", "fold"]
+from numpy.typing import NDArray
+
+__all__ = ["Fold", "FoldedMatrix", "fold", "fold_matrix"]
 
 
 @dataclass(frozen=True)
@@ -25,3 +28,26 @@ def fold(size: int, most: int) -> Fold:
     if size <= most:
         return Fold(size, tuple(range(size)))
     return Fold(size, (*range(most - 1), size - 1))
+
+
+@dataclass(frozen=True)
+class FoldedMatrix:
+    """The numbers that are shown: a list for every line, None where columns, or a whole line of rows, are left out."""
+
+    rows: Fold
+    columns: Fold
+    lines: list[list[float | None] | None]
+
+
+def fold_matrix(values: NDArray[Any], most_rows: int, most_columns: int) -> FoldedMatrix:
+    """A matrix of at most so many rows and columns, and its gaps before the last of them."""
+    rows, columns = fold(values.shape[0], most_rows), fold(values.shape[1], most_columns)
+    lines: list[list[float | None] | None] = []
+    for i in rows.shown:
+        line: list[float | None] = [float(values[i, j]) for j in columns.shown]
+        if columns.left_out:
+            line.insert(-1, None)
+        lines.append(line)
+    if rows.left_out:
+        lines.insert(-1, None)
+    return FoldedMatrix(rows, columns, lines)

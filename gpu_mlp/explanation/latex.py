@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gpu_mlp.explanation.expressions import Expression
-from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.folding import fold_matrix
 from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.steps import Step, Walk
@@ -123,24 +123,20 @@ def _named(name: str, values: NDArray[Any]) -> str:
 
 def _matrix(values: NDArray[Any], most_columns: int = MOST_COLUMNS) -> str:
     """Large ones with dots, and how many rows and columns there are in all."""
-    rows, columns = (
-        fold(size, most) for size, most in zip(values.shape, (MOST_ROWS, most_columns), strict=True)
+    folded = fold_matrix(values, MOST_ROWS, most_columns)
+    cells = len(folded.columns.shown) + (folded.columns.left_out > 0)
+    inner = " \\\\\n".join(
+        " & ".join([r"\vdots"] * cells if line is None else map(_number, line)) for line in folded.lines
     )
-    lines = []
-    for place, i in enumerate(rows.shown):
-        cells = [_number(float(values[i, j])) for j in columns.shown]
-        if columns.left_out:
-            cells.insert(-1, r"\cdots")
-        if rows.left_out and place == len(rows.shown) - 1:
-            lines.append(" & ".join([r"\vdots"] * len(cells)))
-        lines.append(" & ".join(cells))
-    inner = " \\\\\n".join(lines)
-    size = f"_{{{values.shape[0]} \\times {values.shape[1]}}}" if rows.left_out or columns.left_out else ""
+    is_whole = not (folded.rows.left_out or folded.columns.left_out)
+    size = "" if is_whole else f"_{{{values.shape[0]} \\times {values.shape[1]}}}"
     return f"\\begin{{bmatrix}}\n{inner}\n\\end{{bmatrix}}{size}"
 
 
-def _number(value: float) -> str:
-    """2.49e-04 as 2.49 times a power of ten."""
+def _number(value: float | None) -> str:
+    """2.49e-04 as 2.49 times a power of ten; dots for what is left out."""
+    if value is None:
+        return r"\cdots"
     digits, _, exponent = number(value).partition("e")
     return f"{digits} \\cdot 10^{{{int(exponent)}}}" if exponent else digits
 

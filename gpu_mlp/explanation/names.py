@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpu_mlp.data.messages import shown
 from gpu_mlp.model import Model
 
 __all__ = ["UnitNames", "listed", "names_of"]
@@ -41,5 +42,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _short(name: object) -> str:
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+    text = shown(name)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_mlp.explanation.folding import Fold, fold
+from gpu_mlp.explanation.folding import Fold, fold, fold_matrix
 from gpu_mlp.explanation.network_drawing import draw_network
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
@@ -49,7 +49,7 @@ def as_page(walkthrough: Walkthrough) -> str:
         _shapes(walkthrough),
         _quirks(walkthrough),
         *(
-            _section(title, text, _table(rows))
+            _section(title, text, _plain_table(rows))
             for title, (text, rows) in (
                 ("What the brackets save", cost_lines(walkthrough)),
                 ("Held against finite differences", check_lines(walkthrough)),
@@ -134,14 +134,14 @@ def _step(step: Step, walk: Walk) -> str:
     remark = f"<p>{escape(step.remark)}</p>" if step.remark else ""
     chips = "".join(_chip(factor, walk, step.number) for factor in step.factors)
     side = "backward" if step.part in ("backward", "gradients") else "forward"
-    given = Factor(result.symbol, result.key, result.shape)
+    made = Factor(result.symbol, result.key, result.shape)
     return (
         f'<article class="step {side}" id="step-{step.number}" data-result="{step.result}" '
         f'data-keys="{" ".join(factor.key for factor in step.factors)}">'
         f"<h3><small>{step.number}, {escape(title.lower())}</small> {escape(step.title)}</h3>{about}"
         f"{_scrolled(f'equation of step {step.number}', as_mathml(step.equation, block=True))}{rule}{remark}"
         f'<p class="chips"><span>reads</span>{chips}</p>'
-        f'<p class="chips"><span>gives</span>{_chip(given, walk, step.number)}</p></article>'
+        f'<p class="chips"><span>gives</span>{_chip(made, walk, step.number)}</p></article>'
     )
 
 
@@ -161,28 +161,30 @@ def _chip(factor: Factor, walk: Walk, now: int) -> str:
     )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row are headings, and the first cell of every row, too."""
+def _plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """Of text."""
+    return _table(rows[0][1], [[escape(cell) for cell in row] for row in rows])
+
+
+def _table(label: str, rows: Sequence[Sequence[str]]) -> str:
+    """Of HTML. The first row are headings, and the first cell of every row, too."""
     head, *body = rows
-    cells = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
+    cells = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
     lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
         for first, *rest in body
     )
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
-    return _scrolled(head[1] or "table", table)
+    return _scrolled(label, table)
 
 
 def _shapes(walkthrough: Walkthrough) -> str:
-    lines = "".join(
-        f'<tr><th scope="row">{as_mathml(of.symbol)} <small>{escape(of.name)}</small></th><td>{of.shape}</td>'
-        f"<td>{as_mathml(by.symbol)}</td><td>{by.shape}</td></tr>"
-        for of, by in shape_rows(walkthrough)
-    )
-    head = "".join(f'<th scope="col">{word}</th>' for word in ("what", "shape", "gradient", "shape"))
-    table = _scrolled("shapes", f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
+    rows = [["what", "shape", "gradient", "shape"]]
+    for of, by in shape_rows(walkthrough):
+        what = f"{as_mathml(of.symbol)} <small>{escape(of.name)}</small>"
+        rows.append([what, str(of.shape), as_mathml(by.symbol), str(by.shape)])
     text = "The loss is one number, so its derivative by anything has that thing's shape."
-    return _section("Everything has a gradient of its own shape", text, table)
+    return _section("Everything has a gradient of its own shape", text, _table("shapes", rows))
 
 
 def _quirks(walkthrough: Walkthrough) -> str:
@@ -193,7 +195,7 @@ def _quirks(walkthrough: Walkthrough) -> str:
     text, matrices = second_quirk(walkthrough)
     difference = walkthrough.quirks.largest_difference
     equal = f"<p>The largest difference between the long forms and the short ones is {difference:.1e}.</p>"
-    content = f"{_figures(matrices)}{equal}{_table(products_that_fit(walkthrough))}"
+    content = f"{_figures(matrices)}{equal}{_plain_table(products_that_fit(walkthrough))}"
     return first + _section("The second quirk: a transpose", text, content)
 
 
@@ -205,18 +207,18 @@ def _figures(matrices: Sequence[Shown]) -> str:
 def _figure(matrix: Shown) -> str:
     values = matrix.values
     name = as_mathml(matrix.symbol) + (f", {escape(matrix.words)}" if matrix.words else "")
-    rows, columns = fold(values.shape[0], MOST_ROWS), fold(values.shape[1], MOST_COLUMNS)
+    folded = fold_matrix(values, MOST_ROWS, MOST_COLUMNS)
     largest = float(np.max(np.abs(values))) or 1.0
-    lines = []
-    for place, i in enumerate(rows.shown):
-        if rows.left_out and place == len(rows.shown) - 1:
-            lines.append(f'<tr><td colspan="{len(columns.shown) + 1}">{rows.left_out} more rows</td></tr>')
-        cells = [_cell(float(values[i, j]), largest) for j in columns.shown]
-        if columns.left_out:
-            cells.insert(-1, f"<td>{columns.left_out} more</td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+    gap = f"<td>{folded.columns.left_out} more</td>"
+    rows_gap = f'<td colspan="{len(folded.columns.shown) + 1}">{folded.rows.left_out} more rows</td>'
+    lines = [
+        rows_gap
+        if line is None
+        else "".join(gap if value is None else _cell(value, largest) for value in line)
+        for line in folded.lines
+    ]
     size = f"({values.shape[0]}, {values.shape[1]})"
-    table = f'<table class="heat"><tbody>{"".join(lines)}</tbody></table>'
+    table = f'<table class="heat"><tbody>{"".join(f"<tr>{line}</tr>" for line in lines)}</tbody></table>'
     held = _scrolled(f"a matrix of shape {size}", table)
     return f"<figure><figcaption>{name} <span>{size}</span></figcaption>{held}</figure>"
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from gpu_mlp.backends.base import Array, Ops
 from gpu_mlp.backends.records import LayerBelow
 from gpu_mlp.config import Loss
-from gpu_mlp.errors import DataError, ShapeError
+from gpu_mlp.errors import DataError
 from gpu_mlp.model import link
 from gpu_mlp.network.backward import Gradients
+from gpu_mlp.network.derivatives import DerivativeProblem
 from gpu_mlp.network.forward import Trace
-from gpu_mlp.network.losses import check_targets, evaluate_loss, to_targets
+from gpu_mlp.network.losses import evaluate_loss
 from gpu_mlp.network.network import Network
 
 __all__ = ["Passes", "run_passes"]
@@ -31,6 +32,7 @@ class Passes:
     dl_dh[0] and the last of slopes do not exist and are empty.
     """
 
+    problem: DerivativeProblem
     activations: tuple[str, ...]
     omega: list[Values]
     beta: list[Values]
@@ -38,7 +40,6 @@ class Passes:
     f: list[Values]
     slopes: list[Values]
     y: Values
-    targets: Values
     link: Values
     loss: float
     dl_df: list[Values]
@@ -54,21 +55,14 @@ class Passes:
 
 def run_passes(network: Network, x: Any, y: Any, loss: Loss) -> Passes:
     """Raises ShapeError for what does not fit the network or the loss, DataError where a number is not finite."""
-    ops = network.ops
-    inputs = network.to_inputs(x)
-    if len(inputs) == 0:
-        raise ShapeError("the input has no rows; give at least one")
-    if not bool(ops.xp.isfinite(inputs).all()):
+    problem = DerivativeProblem.of(network, x, y, loss, None)
+    if not np.isfinite(problem.x).all():
         raise DataError("the input holds NaN or infinity; give finite numbers")
-    targets = to_targets(ops, loss, y, outputs=network.layer_sizes[-1], dtype=network.dtype)
-    check_targets(ops, loss, targets, outputs=network.layer_sizes[-1])
-    if len(targets) != len(inputs):
-        raise ShapeError(f"there are {len(targets)} targets for {len(inputs)} rows; give one target a row")
     with np.errstate(over="ignore", invalid="ignore"):
-        trace = network.forward(inputs.copy())
-        value, dl_df = evaluate_loss(ops, loss, trace.output, targets)
-        gradients = network.backward(trace, dl_df)
-        found = _on_host(network, trace, gradients, targets, loss, value)
+        trace = network.forward(problem.x)
+        targets = network.ops.to_device(problem.y)
+        value, dl_df = evaluate_loss(network.ops, loss, trace.output, targets)
+        found = _on_host(problem, trace, network.backward(trace, dl_df), value)
     if not all(np.isfinite(each).all() for each in (*found.f, *found.dl_domega, np.array(found.loss))):
         raise DataError(
             f"the network overflows {network.dtype} with this input, so that there is nothing to explain; give smaller "
@@ -77,9 +71,8 @@ def run_passes(network: Network, x: Any, y: Any, loss: Loss) -> Passes:
     return found
 
 
-def _on_host(
-    network: Network, trace: Trace, gradients: Gradients, targets: Array, loss: Loss, value: Array
-) -> Passes:
+def _on_host(problem: DerivativeProblem, trace: Trace, gradients: Gradients, value: Array) -> Passes:
+    network, loss = problem.network, problem.loss
     ops = network.ops
 
     def hosted(arrays: Any) -> list[Values]:
@@ -87,14 +80,14 @@ def _on_host(
 
     output = ops.to_host(trace.output)
     return Passes(
+        problem=problem,
         activations=network.activations,
         omega=hosted(network.weights),
         beta=hosted(network.biases),
         h=hosted(trace.h),
         f=hosted(trace.f),
         slopes=hosted(_slopes(ops, trace, k, name) for k, name in enumerate(network.activations)),
-        y=_probabilities(ops.to_host(targets), loss, output),
-        targets=ops.to_host(targets),
+        y=_probabilities(problem.y, loss, output),
         link=link(loss, output),
         loss=float(ops.to_host(value)),
         dl_df=hosted(gradients.dl_df),

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gpu_mlp.explanation.expressions import Transposed
-from gpu_mlp.explanation.folding import fold
+from gpu_mlp.explanation.folding import fold_matrix
 from gpu_mlp.explanation.names import listed
 from gpu_mlp.explanation.numbers import number
 from gpu_mlp.explanation.quantities import Quantity
@@ -104,20 +104,20 @@ def _matrix(quantity: Quantity, role: str = "") -> Iterator[str]:
 
 
 def _grid(values: NDArray[Any], label: str) -> Iterator[str]:
-    rows = fold(values.shape[0], MOST_ROWS)
-    room = WIDTH - INDENT - len(label)
-    columns = fold(values.shape[1], min(MOST_COLUMNS, room // (NUMBER_WIDTH + 1)))
-    if columns.left_out:
-        gap = len(f"... {columns.size} more ... ")
-        columns = fold(values.shape[1], min(MOST_COLUMNS, (room - gap) // (NUMBER_WIDTH + 1)))
-    for place, i in enumerate(rows.shown):
-        if rows.left_out and place == len(rows.shown) - 1:
-            yield f"{' ' * (INDENT + len(label))}... {rows.left_out} more rows ..."
-        cells = [number(float(values[i, j])).rjust(NUMBER_WIDTH) for j in columns.shown]
-        if columns.left_out:
-            cells.insert(-1, f"... {columns.left_out} more ...")
-        start = label if place == 0 else " " * len(label)
+    room, size = WIDTH - INDENT - len(label), values.shape[1]
+    most = min(MOST_COLUMNS, room // (NUMBER_WIDTH + 1))
+    if size > most:
+        most = min(MOST_COLUMNS, (room - len(f"... {size} more ... ")) // (NUMBER_WIDTH + 1))
+    folded = fold_matrix(values, MOST_ROWS, most)
+    gap = f"... {folded.columns.left_out} more ..."
+    start = label
+    for line in folded.lines:
+        if line is None:
+            yield f"{' ' * (INDENT + len(label))}... {folded.rows.left_out} more rows ..."
+            continue
+        cells = (gap if value is None else number(value).rjust(NUMBER_WIDTH) for value in line)
         yield f"{' ' * INDENT}{start}{' '.join(cells)}"
+        start = " " * len(label)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,18 +70,25 @@ class _Walker:
 
     # What there is.
 
-    def _add(self, key: str, symbol: Expression, name: str, values: NDArray[Any], kind: Kind) -> None:
+    def _add(
+        self,
+        key: str,
+        symbol: Expression,
+        name: str,
+        values: NDArray[Any],
+        kind: Kind,
+        sample_axis: int | None = None,
+        unit_names: tuple[str, ...] = (),
+    ) -> None:
         step = None if kind == "given" else len(self._steps) + 1
-        self._quantities[key] = Quantity(key, symbol, name, values, kind, step, None)
+        self._quantities[key] = Quantity(key, symbol, name, values, kind, step, sample_axis, unit_names)
 
     def _add_units(self, key: str, symbol: Expression, name: str, rows: NDArray[Any], kind: Kind) -> None:
         """Of a batch, (B, D)."""
-        self._add(key, symbol, name, self._notation.of_batch(rows), kind)
-        last = self._passes.last
-        names = {"h_0": self._names.inputs, **dict.fromkeys((f"f_{last}", "p", "y"), self._names.outputs)}
-        self._quantities[key] = replace(
-            self._quantities[key], sample_axis=self._notation.sample_axis, unit_names=names.get(key, ())
-        )
+        notation = self._notation
+        outputs = f"f_{self._passes.last}", "p", "y"
+        names = self._names.inputs if key == "h_0" else self._names.outputs if key in outputs else ()
+        self._add(key, symbol, name, notation.of_batch(rows), kind, notation.sample_axis, names)
 
     def _give(self) -> None:
         passes, notation = self._passes, self._notation

@@ -14,7 +14,7 @@ from gpu_mlp.config import Loss, check_choice, check_range
 from gpu_mlp.network.derivatives import DerivativeProblem
 from gpu_mlp.network.network import Network
 
-__all__ = ["GradientReport", "LayerCheck", "check_gradients"]
+__all__ = ["GradientReport", "LayerCheck", "check_gradients", "slopes_along_signs"]
 
 METHODS = ("auto", "complex_step", "central_difference")
 # What rounding alone stays under by two orders of magnitude, and no mistake in a formula does.
@@ -141,17 +141,30 @@ def check_gradients(
     )
 
 
-def _error(
+def slopes_along_signs(
     rng: np.random.Generator, derivative: Callable[[Array], float | None], own: Array, mask: Array
-) -> float | None:
-    """The relative error along one random direction, or None where none was found that crosses no kink."""
-    smallest = SMALLEST_SHARE * float(np.linalg.norm(own))
+) -> tuple[float, float] | None:
+    """The derivative along a random direction and what the gradient `own` (P,) says of it; None where all meet a kink.
+
+    The direction has the gradient's signs, so that nothing cancels, and is 0 where `mask` (P,) is not set.
+    """
     for _ in range(ATTEMPTS):
         sizes = np.abs(rng.normal(size=own.shape)) * mask
         signs = np.where(own == 0.0, rng.choice([-1.0, 1.0], own.shape), np.sign(own))
         direction = signs * sizes / np.linalg.norm(sizes)
-        measured, expected = derivative(direction), float(own @ direction)
+        measured = derivative(direction)
         if measured is not None:
-            largest = max(abs(measured), abs(expected), smallest)
-            return abs(measured - expected) / largest if largest != 0.0 else 0.0
+            return measured, float(own @ direction)
     return None
+
+
+def _error(
+    rng: np.random.Generator, derivative: Callable[[Array], float | None], own: Array, mask: Array
+) -> float | None:
+    """The relative error along one random direction, or None where none was found that crosses no kink."""
+    found = slopes_along_signs(rng, derivative, own, mask)
+    if found is None:
+        return None
+    measured, expected = found
+    largest = max(abs(measured), abs(expected), SMALLEST_SHARE * float(np.linalg.norm(own)))
+    return abs(measured - expected) / largest if largest != 0.0 else 0.0

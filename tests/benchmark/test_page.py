@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from gpu_mlp.benchmark.cases import PROBLEMS, Case
 from gpu_mlp.benchmark.charts import Line, Point, bars, lines
 from gpu_mlp.benchmark.page import page_of
 from gpu_mlp.benchmark.results import Result
+from tests.browser import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CEILINGS = {"products": {"float32": {"64": 1e10, "1024": 1e11}}, "copies": {"1024": 1e11, "1048576": 1e10}}
 MACHINE = {
     "processor": "a processor",
