@@ -11,7 +11,7 @@ from typing import Any
 
 from gpu_mlp.backends.blas_threads import limit_own_thread
 
-__all__ = ["edges_of", "together"]
+__all__ = ["edges_of", "processors", "together"]
 
 
 @cache
@@ -22,6 +22,13 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 # A forked process has the pool but not its threads.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def edges_of(size: int, parts: int, multiple: int) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpu_mlp.backends.threads import processors
+
 __all__ = [
     "available_bytes",
     "describe_machine",
@@ -32,7 +34,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
     """Plain data: processor, memory, system, threads, BLAS, settings, versions; no name of the machine or its user."""
     return {
         "processor": processor_name(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": processors(),
         "threads": threads,
         "memory_bytes": _memory("MemTotal"),
         "system": f"{platform.system()} {platform.machine()}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 
 from gpu_mlp import __version__
 from gpu_mlp.backends.select import automatic_device
+from gpu_mlp.backends.threads import processors
 from gpu_mlp.cli.console import print_facts, print_json, print_metrics
 from gpu_mlp.data.messages import listed
 from gpu_mlp.errors import DeviceError
@@ -80,7 +80,7 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": processors(),
         "blas": _blas(),
         "device": device,
         "reason": reason,

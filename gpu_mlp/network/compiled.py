@@ -5,8 +5,7 @@ Imported only where Numba is installed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,16 +16,33 @@ from numpy.typing import NDArray
 from gpu_mlp.backends.base import GRADIENT_FROM_H, Array
 from gpu_mlp.backends.blas_threads import blas_threads, one_blas_thread, products_of
 from gpu_mlp.backends.compiled.activations import activation_address, gradient_address
+from gpu_mlp.backends.compiled.job import job_array, job_type
+from gpu_mlp.backends.compiled.outputs import compiled_outputs, outputs_address
 from gpu_mlp.backends.compiled.products import gemm_address
-from gpu_mlp.backends.compiled.steps import compiled_outputs
-from gpu_mlp.backends.threads import edges_of, together
+from gpu_mlp.backends.compiled.team import helped
 from gpu_mlp.network.parameters import ALIGNMENT, ParameterBuffer, ParameterLayout
 
-__all__ = ["CompiledOutputs", "place_layers"]
+__all__ = [
+    "ROWS_AT_ONCE",
+    "CompiledOutputs",
+    "is_narrow",
+    "place_layers",
+    "step_parts",
+    "takes_gradients_by_outputs",
+]
 
-# Where threads that compute some rows each, so many at a time, are faster than BLAS's own (measured with two).
-BLOCK = 1024
-FEWEST_OF_THREADS = 1 << 25  # multiplications
+# Weights of a layer, up to which a loop of our own is faster than BLAS.
+MOST_OF_NARROW = 128
+# Where threads that take some rows each are faster than one, or BLAS's own: rows for each, and multiplications of all
+# (measured with two).
+FEWEST_ROWS, FEWEST_NARROW_ROWS = 32, 128
+FEWEST_OF_PARTS, FEWEST_OF_NARROW_PARTS = 1 << 21, 1 << 17
+# Parameters that a second cache holds.
+MOST_IN_CACHE = 1 << 18
+# Rows at a time, so that what is computed of them stays in a cache; fewer would make the products slow.
+ROWS_AT_ONCE = 512
+# Parameters, up to which parts of the rows have gradients of their own.
+MOST_OF_PART_GRADIENTS = 1 << 22
 
 
 @lru_cache(maxsize=64)
@@ -49,35 +65,78 @@ def place_layers(
     return np.array(table, np.int64), end
 
 
+@lru_cache(maxsize=64)
+def is_narrow(layout: ParameterLayout) -> bool:
+    """Whether BLAS would take longer to prepare the products than to compute them."""
+    return all(inputs * outputs <= MOST_OF_NARROW for outputs, inputs in layout.weight_shapes)
+
+
+def step_parts(layout: ParameterLayout, rows: int) -> int:
+    """How many parts a training step is cut into; 1 where two cost more than they bring."""
+    return _parts(layout, rows, FEWEST_NARROW_ROWS if is_narrow(layout) else FEWEST_ROWS, 3)
+
+
+def _output_parts(layout: ParameterLayout, rows: int) -> int:
+    """The same of a prediction, whose large products of few rows BLAS spreads better: it prepares the weights once."""
+    if is_narrow(layout):
+        return _parts(layout, rows, FEWEST_NARROW_ROWS, 1)
+    return _parts(layout, rows, FEWEST_ROWS * (2 if layout.size > MOST_IN_CACHE else 1), 1)
+
+
+def _parts(layout: ParameterLayout, rows: int, fewest: int, products: int) -> int:
+    work = products * rows * layout.parameter_count
+    if rows < 2 * fewest or work < (FEWEST_OF_NARROW_PARTS if is_narrow(layout) else FEWEST_OF_PARTS):
+        return 1
+    return max(min(blas_threads(), rows // fewest), 1)
+
+
+def takes_gradients_by_outputs(layout: ParameterLayout, rows: int) -> bool:
+    """Whether gradients of each part of the rows would take longer, or much memory, for so many parameters."""
+    return layout.size > min(4 * rows * sum(layout.layer_sizes), MOST_OF_PART_GRADIENTS)
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """How the output of so many rows is computed: `parts` of them in threads of their own, each `block` at a time."""
+    """How the output of so many rows is computed."""
 
     layers: NDArray[np.int64]
+    job: NDArray[np.uint8]  # the record of what is told, but for the memory
     units: int
-    block: int
-    parts: list[tuple[int, int]]
+    parts: int
     products: AbstractContextManager[None]
-    compute: Callable[..., None]
-    gemm: int
+    work: int
 
 
 @lru_cache(maxsize=64)
-def _plan(
-    layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str, threads: int
-) -> _Plan:
-    weights = [inputs * outputs for inputs, outputs in pairwise(layout.layer_sizes)]
-    is_large = threads > 1 and rows >= threads * BLOCK and rows * sum(weights) >= FEWEST_OF_THREADS
-    block = BLOCK if is_large else rows
+def _plan(layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str, parts: int) -> _Plan:
+    narrow = is_narrow(layout)
+    block = min(rows, ROWS_AT_ONCE) if narrow or parts > 1 else rows
     layers, units = place_layers(layout, activations, block, dtype)
+    weights = [inputs * outputs for outputs, inputs in layout.weight_shapes]
+    products = products_of(rows * max(weights), rows * sum(weights))
+    if parts > 1:
+        products = one_blas_thread
+    job = job_array(dtype)
+    numbers = {
+        "layers": layers.ctypes.data,
+        "layer_count": layout.layers,
+        "size": layout.size,
+        "rows": rows,
+        "block": block,
+        "unit_count": units,
+        "parts": parts,
+        "gemm": gemm_address(dtype),
+        "rows_part": outputs_address(dtype, narrow=narrow),
+    }
+    for name, number in numbers.items():
+        job[name] = number
     return _Plan(
-        layers=layers,
-        units=units,
-        block=block,
-        parts=edges_of(rows, threads if is_large else 1, 1),
-        products=one_blas_thread if is_large else products_of(rows * max(weights), rows * sum(weights)),
-        compute=compiled_outputs(dtype),
-        gemm=gemm_address(dtype),
+        layers,
+        job.view(np.uint8),
+        parts * units,
+        parts,
+        nullcontext() if narrow else products,
+        rows * sum(weights),
     )
 
 
@@ -87,26 +146,17 @@ class CompiledOutputs:
     def __init__(
         self, parameters: ParameterBuffer, activations: tuple[str, ...], rows: int, dtype: str
     ) -> None:
+        layout = parameters.layout
+        self._plan = plan = _plan(layout, activations, rows, dtype, _output_parts(layout, rows))
         self._parameters = parameters.flat
-        # How many threads there are is asked only where more than one would be used.
-        threads = blas_threads() if rows >= 2 * BLOCK else 1
-        self._plan = plan = _plan(parameters.layout, activations, rows, dtype, threads)
-        self._output = np.empty((rows, parameters.layout.layer_sizes[-1]), dtype)
-        self._units = [np.empty(plan.units, dtype) for _ in plan.parts]
+        self._output = np.empty((rows, layout.layer_sizes[-1]), dtype)
+        self._units = np.empty(plan.units, dtype)
+        self._job = plan.job.copy().view(job_type(dtype))
+        self._compute = compiled_outputs(dtype)
 
     def __call__(self, x: Array) -> Array:
         """f_K (B, D_{K+1}) of x (B, D_0), in memory that the next call overwrites."""
-        plan = self._plan
-        if not (x.flags.writeable and x.flags.aligned):
-            x = x.copy()
-        with plan.products:
-            if len(plan.parts) == 1:
-                self._compute(x, self._units[0], slice(None))
-            else:
-                pairs = zip(self._units, plan.parts, strict=True)
-                together(self._compute, [(x, units, slice(*edges)) for units, edges in pairs])
+        x = x if x.flags.carray else x.copy()
+        with self._plan.products, helped(self._plan.parts, self._plan.work) as team:
+            self._compute(self._job, team, self._parameters, self._units, x, self._output)
         return self._output
-
-    def _compute(self, x: Array, units: Array, rows: slice) -> None:
-        plan = self._plan
-        plan.compute(plan.layers, self._parameters, x[rows], units, self._output[rows], plan.block, plan.gemm)

@@ -14,7 +14,8 @@ from gpu_mlp.network.network import Network
 pytest.importorskip("numba", reason="Numba is not installed")
 
 from gpu_mlp.network import compiled
-from gpu_mlp.network.compiled import BLOCK, CompiledOutputs
+from gpu_mlp.network.compiled import ROWS_AT_ONCE, CompiledOutputs
+from gpu_mlp.network.parameters import ParameterLayout
 
 
 def filled(sizes: tuple[int, ...], activation: Any, dtype: Any) -> Network:
@@ -59,16 +60,52 @@ def test_two_passes_of_one_size_have_memory_of_their_own() -> None:
     np.testing.assert_array_equal(one, kept)
 
 
-@pytest.mark.parametrize("rows", [2 * BLOCK, 2 * BLOCK + 777, 3 * BLOCK - 1])
-def test_many_rows_are_computed_in_threads_and_blocks(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("rows", [128, 129, 2 * ROWS_AT_ONCE, 4 * ROWS_AT_ONCE + 777])
+@pytest.mark.parametrize("sizes", [(4, 6, 3), (33, 129, 65, 3)], ids=str)
+def test_many_rows_are_computed_in_parts_and_blocks(
+    sizes: tuple[int, ...], rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each with memory for one block, in which the last rows of a part leave room."""
-    monkeypatch.setattr(compiled, "FEWEST_OF_THREADS", 1)
-    monkeypatch.setattr(compiled, "blas_threads", lambda: 3 if rows == 3 * BLOCK - 1 else 2)
-    network = filled((4, 6, 3), "gelu_tanh", "float64")
-    x = np.random.default_rng(0).normal(size=(rows, 4))
-    outputs = CompiledOutputs(network.parameters, ("gelu_tanh",), rows, "float64")
-    assert len(outputs._units) == (1 if rows == 3 * BLOCK - 1 else 2)  # too few rows for three
-    np.testing.assert_allclose(outputs(x), layerwise(network, x), rtol=1e-12)
+    for name in ("FEWEST_OF_PARTS", "FEWEST_OF_NARROW_PARTS"):
+        monkeypatch.setattr(compiled, name, 1)
+    for name in ("FEWEST_ROWS", "FEWEST_NARROW_ROWS"):
+        monkeypatch.setattr(compiled, name, 64)
+    monkeypatch.setattr(compiled, "blas_threads", lambda: threads)
+    network = filled(sizes, "gelu_tanh", "float64")
+    x = np.random.default_rng(0).normal(size=(rows, sizes[0]))
+    outputs = CompiledOutputs(network.parameters, network.activations, rows, "float64")
+    assert outputs._plan.parts == min(threads, rows // 64)
+    np.testing.assert_allclose(outputs(x), layerwise(network, x), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 600])
+def test_narrow_layers_have_the_numbers_of_wide_ones(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = filled((3, 5, 1, 7, 2), "silu", "float64")
+    x = np.random.default_rng(0).normal(size=(rows, 3))
+    assert compiled.is_narrow(network.parameters.layout)
+    narrow = network(x)
+    monkeypatch.setattr(compiled, "is_narrow", lambda layout: False)
+    compiled._plan.cache_clear()
+    np.testing.assert_allclose(network(x), narrow, rtol=1e-12, atol=1e-14)
+    compiled._plan.cache_clear()
+
+
+def test_how_many_parts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough rows and work for each of BLAS's threads."""
+    monkeypatch.setattr(compiled, "blas_threads", lambda: 4)
+    layouts = {
+        sizes: ParameterLayout(sizes) for sizes in ((2, 4, 7, 3, 2), (64, 128, 64, 10), (784, 512, 10))
+    }
+    tiny, small, large = layouts.values()
+    assert [compiled.step_parts(tiny, rows) for rows in (64, 256, 1024, 65536)] == [1, 1, 4, 4]
+    assert [compiled.step_parts(small, rows) for rows in (1, 32, 64, 96, 4096)] == [1, 1, 2, 3, 4]
+    assert [compiled._output_parts(small, rows) for rows in (64, 128, 4096)] == [1, 4, 4]
+    assert [compiled._output_parts(large, rows) for rows in (64, 128, 4096)] == [1, 2, 4]
+    assert not compiled.takes_gradients_by_outputs(small, 64)
+    assert compiled.takes_gradients_by_outputs(large, 64)
+    assert not compiled.takes_gradients_by_outputs(large, 1024)
+    assert compiled.takes_gradients_by_outputs(ParameterLayout((784, 4096, 4096, 10)), 65536)
 
 
 def test_rows_that_may_not_be_written_to_and_begin_anywhere() -> None:

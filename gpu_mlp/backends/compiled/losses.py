@@ -1,4 +1,4 @@
-"""Every loss of a batch: returns L = sum_b s_b l_b and writes dL/df_b = s_b dl_b/df_b.
+"""Every loss of a batch: adds L = sum_b s_b l_b to what stands there, and writes dL/df_b = s_b dl_b/df_b.
 
 f and dl_df (B, O), targets (B, O), labels (B,) where softmax is given those, share (B,) = s_b. The formulas are those
 of `backends.reference.losses`, where their sources stand. L is summed in float64.
@@ -24,7 +24,7 @@ from gpu_mlp.backends.compiled.machine_code import (
 )
 from gpu_mlp.backends.reference.losses import POISSON_LARGEST_LOG_RATE
 
-__all__ = ["loss_address"]
+__all__ = ["EACH_OUTPUT", "loss_address"]
 
 Loop = Callable[..., None]
 
@@ -91,7 +91,7 @@ def _each_output(formula: Callable[..., Any]) -> Loop:
                 row += value
                 d_bo[b, o] = slope * s_b
             total += row * s_b
-        loss[0] = total
+        loss[0] += total
 
     return loop
 
@@ -139,7 +139,7 @@ def softmax_of_labels(
         for o in range(outputs):
             d_bo[b, o] *= s_b
         total += row * s_b
-    loss[0] = total
+    loss[0] += total
 
 
 def softmax_of_probabilities(
@@ -158,27 +158,32 @@ def softmax_of_probabilities(
             row += target * (log_sum - (f_bo[b, o] - largest))
             d_bo[b, o] = (d_bo[b, o] - target) * s_b
         total += row * s_b
-    loss[0] = total
+    loss[0] += total
 
 
-_LOOPS: dict[str, Loop] = {
-    "squared_error": _each_output(squared_error),
-    "absolute_error": _each_output(absolute_error),
-    "huber": _each_output(huber),
-    "quantile": _each_output(quantile_error),
-    "poisson": _each_output(poisson),
-    "binary_cross_entropy": _each_output(binary_cross_entropy),
-    "softmax_cross_entropy": softmax_of_probabilities,
+EACH_OUTPUT: dict[str, Callable[..., Any]] = {
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "huber": huber,
+    "quantile": quantile_error,
+    "poisson": poisson,
+    "binary_cross_entropy": binary_cross_entropy,
 }
 
 
 @cache
 def loss_address(name: str, dtype: str, *, labels: bool) -> int:
-    """Of (f, y, share, parameter, dl_df, loss, B, O), which writes dL/df and L; y are labels (B,) or values (B, O).
+    """Of (f, y, share, parameter, dl_df, loss, B, O), which writes dL/df and adds to L.
 
+    y are labels (B,) or values (B, O);
     parameter and loss are float64; the parameter is the loss's one, or any number where it has none.
     """
-    loop = softmax_of_labels if labels else _LOOPS[name]
+    if labels:
+        loop: Loop = softmax_of_labels
+    elif name == "softmax_cross_entropy":
+        loop = softmax_of_probabilities
+    else:
+        loop = _each_output(EACH_OUTPUT[name])
     number = pointer_to(dtype)
     y = pointer_to("int64") if labels else number
     sizes = (types.int64, types.int64)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
@@ -32,9 +32,12 @@ __all__ = [
     "like",
     "like_tiny",
     "loop_formula",
+    "matrix_at",
+    "numbers_at",
     "octets_at",
     "pointer_to",
     "sum_formula",
+    "vector_at",
 ]
 
 logger = logging.getLogger("gpu_mlp")
@@ -134,6 +137,29 @@ def octets_at(typing_context: Any, address: Any) -> Any:
         return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
 
     return types.CPointer(types.uint8)(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def numbers_at(typing_context: Any, address: Any, number: Any) -> Any:
+    """A pointer to what lies at the address, which are numbers of the type of the one given."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(kind).as_pointer())
+
+    kind = types.unliteral(number)
+    return types.CPointer(kind)(types.int64, kind), generate
+
+
+@loop_formula
+def vector_at(address: int, size: int, number: Any) -> Any:
+    """(size,) numbers of the type of the one given."""
+    return carray(numbers_at(address, number), size)
+
+
+@loop_formula
+def matrix_at(address: int, rows: int, columns: int, number: Any) -> Any:
+    """(rows, columns) numbers of the type of the one given."""
+    return carray(numbers_at(address, number), (rows, columns))
 
 
 def like(value: Any, constant: float) -> Any:

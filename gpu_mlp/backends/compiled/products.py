@@ -40,8 +40,8 @@ def gemm_address(dtype: str) -> int:
 
 
 @loop_formula
-def gemm(blas: Any, kinds: Any, sizes: Any, a: Array, lda: int, b: Array, ldb: int, c: Array) -> None:
-    """c (m, n) <- a (m, k) b (k, n), column by column.
+def gemm(blas: Any, kinds: Any, sizes: Any, a: int, lda: int, b: int, ldb: int, c: int, add: bool) -> None:
+    """c (m, n) <- a (m, k) b (k, n), or c + a b, column by column, each given by its address.
 
     blas: what `blas_at` gives. BLAS reads everything by its address, and
     of a whole number the lower half where its own have 4 bytes. The last two are the lengths of the kinds' names.
@@ -50,34 +50,49 @@ def gemm(blas: Any, kinds: Any, sizes: Any, a: Array, lda: int, b: Array, ldb: i
     whole[0], whole[1] = kinds
     whole[2], whole[3], whole[4] = sizes
     whole[5], whole[6] = lda, ldb
-    at, one, zero = whole.ctypes.data, factors.ctypes.data, factors[1:].ctypes.data
+    at, one, kept = whole.ctypes.data, factors.ctypes.data, factors[0 if add else 1 :].ctypes.data
     kind_a, kind_b, m, n, k, stride_a, stride_b = at, at + 8, at + 16, at + 24, at + 32, at + 40, at + 48
-    first = kind_a, kind_b, m, n, k, one, a.ctypes.data, stride_a
-    call(address, (*first, b.ctypes.data, stride_b, zero, c.ctypes.data, m, 1, 1))
+    call(address, (kind_a, kind_b, m, n, k, one, a, stride_a, b, stride_b, kept, c, m, 1, 1))
 
 
 @loop_formula
-def blas_at(address: int, like_these: Array) -> Any:
-    """What the products below are given: gemm's address, and memory for its arguments of the arrays' type."""
-    return address, np.empty(7, np.int64), np.array([1, 0], like_these.dtype)
+def blas_at(address: int, number: Any) -> Any:
+    """What the products below are given: gemm's address, and memory for its arguments of the number's type.
+
+    Each thread has its own.
+    """
+    factors = np.empty(2, type(number))
+    factors[0], factors[1] = 1, 0
+    return address, np.empty(7, np.int64), factors
 
 
 @loop_formula
 def multiply_forward(blas: Any, h: Array, omega: Array, f: Array) -> None:
     """f (B, O) <- h (B, I) Omega^T, Omega (O, I)"""
     (rows, inputs), outputs = h.shape, len(omega)
-    gemm(blas, (TRANSPOSED, PLAIN), (outputs, rows, inputs), omega, inputs, h, inputs, f)
+    sizes = outputs, rows, inputs
+    where = omega.ctypes.data, inputs, h.ctypes.data, inputs, f.ctypes.data
+    gemm(blas, (TRANSPOSED, PLAIN), sizes, *where, False)
 
 
 @loop_formula
-def multiply_gradient(blas: Any, dl_df: Array, h: Array, dl_domega: Array) -> None:
-    """dL/dOmega (O, I) <- dL/df^T h, dL/df (B, O), h (B, I)"""
+def multiply_gradient(
+    blas: Any, dl_df: Array, h: Array, dl_domega: Array, first: int, last: int, add: bool
+) -> None:
+    """dL/dOmega (O, I) <- dL/df^T h, or dL/dOmega and that, of the outputs from `first` to `last`.
+
+    dL/df (B, O), h (B, I)
+    """
     (rows, inputs), outputs = h.shape, dl_df.shape[1]
-    gemm(blas, (PLAIN, TRANSPOSED), (inputs, outputs, rows), h, inputs, dl_df, outputs, dl_domega)
+    sizes = inputs, last - first, rows
+    errors, slopes = dl_df.reshape(dl_df.size)[first:].ctypes.data, dl_domega[first:].ctypes.data
+    gemm(blas, (PLAIN, TRANSPOSED), sizes, h.ctypes.data, inputs, errors, outputs, slopes, add)
 
 
 @loop_formula
 def multiply_back(blas: Any, dl_df: Array, omega: Array, dl_dh: Array) -> None:
     """dL/dh (B, I) <- dL/df Omega, dL/df (B, O), Omega (O, I)"""
     (rows, outputs), inputs = dl_df.shape, omega.shape[1]
-    gemm(blas, (PLAIN, PLAIN), (inputs, rows, outputs), omega, inputs, dl_df, outputs, dl_dh)
+    sizes = inputs, rows, outputs
+    where = omega.ctypes.data, inputs, dl_df.ctypes.data, outputs, dl_dh.ctypes.data
+    gemm(blas, (PLAIN, PLAIN), sizes, *where, False)

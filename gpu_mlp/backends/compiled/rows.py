@@ -21,7 +21,7 @@ from gpu_mlp.backends.compiled.machine_code import (
 )
 from gpu_mlp.backends.records import Array
 
-__all__ = ["gather", "row_shares", "share_rows"]
+__all__ = ["gather", "gather_by_unit", "row_shares", "share_rows", "turn_by_unit"]
 
 
 @loop_formula
@@ -32,6 +32,22 @@ def gather(table: int, order: Array, width: int, rows: int) -> None:
         start = order[b] * width
         for i in range(width):
             target[b * width + i] = source[start + i]
+
+
+@loop_formula
+def gather_by_unit(table: Array, order: Array, first: int, x: Array) -> None:
+    """The rows `order` of a table (N, D) to the columns of x (D, B) from `first` on."""
+    for i in range(table.shape[1]):
+        for b in range(order.size):
+            x[i, first + b] = table[order[b], i]
+
+
+@loop_formula
+def turn_by_unit(rows: Array, first: int, x: Array) -> None:
+    """Rows (n, D) to the columns of x (D, B) from `first` on."""
+    for i in range(rows.shape[1]):
+        for b in range(len(rows)):
+            x[i, first + b] = rows[b, i]
 
 
 @loop_formula

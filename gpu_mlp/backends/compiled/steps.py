@@ -1,4 +1,4 @@
-"""Whole steps, one after the other, in one call: rows, forward, loss, backward, what finishes the gradients, update."""
+"""Whole steps, one after the other, in one call, by the parts of `step_parts`."""
 
 from __future__ import annotations
 
@@ -7,188 +7,125 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numba import types
+import numba
+from numba import carray, types
 
+from gpu_mlp.backends.compiled.job import job_pointer, job_type
 from gpu_mlp.backends.compiled.machine_code import (
+    address_of,
     array_type,
     call,
     entry_point,
     like,
     loop_formula,
-    sum_formula,
+    matrix_at,
+    vector_at,
 )
-from gpu_mlp.backends.compiled.passes import OUTPUTS, F, backward, forward, matrix
-from gpu_mlp.backends.compiled.products import blas_at
 from gpu_mlp.backends.compiled.rows import gather, share_rows
+from gpu_mlp.backends.compiled.step_parts import LOSS, PENALTY, SQUARES
+from gpu_mlp.backends.compiled.team import share_out
 from gpu_mlp.backends.records import Array
 from gpu_mlp.backends.reference.optimizers import CLIP_EPSILON
 
-__all__ = ["compiled_outputs", "compiled_steps"]
-
-
-@sum_formula
-def sum_of_squares(values: Array) -> Any:
-    """In the values' own type."""
-    total = like(values[0], 0.0)
-    for i in range(values.size):
-        total += values[i] * values[i]
-    return total
+__all__ = ["steps_on_batch", "steps_on_table"]
 
 
 @loop_formula
-def add_l2_penalty(alpha: float, parameters: Array, gradients: Array, weights: int, total: float) -> float:
-    """g <- g + alpha / total w for the first `weights` parameters; returns alpha / 2 |w|^2 / total."""
-    coefficient = like(parameters[0], alpha / total)
-    for i in range(weights):
-        gradients[i] += coefficient * parameters[i]
-    return 0.5 * coefficient * sum_of_squares(parameters[:weights])  # type: ignore[no-any-return]
+def share_weights(job: Any) -> None:
+    """The shares of the batch's rows by their weights in the table."""
+    weights, share = vector_at(job.weights, job.rows, job.one), vector_at(job.share, job.rows, job.one)
+    order = vector_at(job.order + 8 * job.rows * job.at, job.rows, 0)
+    gather(job.table_weights, order, weights.itemsize, job.weights)
+    job.total = share_rows(weights, share)
+    for b in range(job.rows):
+        share[b] *= like(share[b], job.loss_factor)
 
 
 @loop_formula
-def clip_norm(largest: float, gradients: Array) -> float:
-    """g <- g min(1, largest / (|g| + 1e-6)), unless |g| is NaN; returns |g|."""
-    norm = math.sqrt(sum_of_squares(gradients))
-    if largest < norm + CLIP_EPSILON:
-        coefficient = like(gradients[0], largest / (norm + CLIP_EPSILON))
-        for i in range(gradients.size):
-            gradients[i] *= coefficient
-    return norm
+def clip(job: Any, squares: Array) -> None:
+    """min(1, largest / (|g| + 1e-6)), unless |g| is NaN."""
+    norm = math.sqrt(squares.sum())
+    vector_at(job.norm, 1, job.one)[0] = norm
+    job.clip_factor = 1.0
+    if job.largest_norm < norm + CLIP_EPSILON:
+        job.clip_factor = job.largest_norm / (norm + CLIP_EPSILON)
 
 
-@loop_formula
-def step_on_batch(
-    blas: Any,
-    layers: Array,
-    memory: Any,
+def steps(job_at: Any, team: int) -> None:
+    """All steps of a job; writes every step's loss."""
+    job = carray(job_at, 1)[0]
+    losses = vector_at(job.losses, job.steps, job.one)
+    sums = matrix_at(job.part_sums, 3, job.parts, 0.0)
+    for i in range(job.steps):
+        job.at = i
+        if job.weights != 0:
+            share_weights(job)
+        share_out(team, job.rows_part, job.itself, job.parts)
+        if job.gradients_part != 0:
+            share_out(team, job.gradients_part, job.itself, job.parts)
+        share_out(team, job.finish_part, job.itself, job.parts)
+        losses[i] = sums[LOSS].sum() * job.reported
+        if job.l2_penalty > 0.0:
+            losses[i] += sums[PENALTY].sum()
+        if job.largest_norm < math.inf:
+            clip(job, sums[SQUARES])
+            share_out(team, job.clipped_part, job.itself, job.parts)
+
+
+def on_table(
+    jobs: Array, steps: int, team: int, order: Array, learning_rates: Array, step: int, losses: Array
+) -> None:
+    """A step on the rows of the table in that order (S B,) for each learning rate; the first is number `step`."""
+    job = jobs[0]
+    job.order = order.ctypes.data
+    job.learning_rates, job.steps, job.step = learning_rates.ctypes.data, learning_rates.size, step
+    job.losses = losses.ctypes.data
+    call(steps, (job.itself, team))
+
+
+def on_batch(
+    jobs: Array,
+    steps: int,
+    team: int,
     x: Array,
-    y: int,
+    y: Array,
     share: Array,
-    addresses: Any,
-    numbers: Any,
-    total: float,
-    constants: Array,
-    learning_rate: float,
-    step: int,
-) -> float:
-    """One step on a batch x (B, D_0); returns its loss."""
-    parameters, gradients, first, second, units, errors, norm = memory
-    loss_function, optimizer, weights, _ = addresses
-    parameter, _, reported, l2_penalty, largest_norm = numbers
-    rows, outputs = x.shape[0], layers[len(layers) - 1, OUTPUTS]
-    last = layers[len(layers) - 1, F]
-    forward(blas, layers, parameters, x, units)
-    f, dl_df, loss = units[last:], errors[last:], np.zeros(1)
-    given = f.ctypes.data, y, share.ctypes.data, parameter
-    call(loss_function, (*given, dl_df.ctypes.data, loss.ctypes.data, rows, outputs))
-    backward(blas, layers, parameters, x, units, errors, gradients)
-    if optimizer == 0:
-        return loss[0]  # type: ignore[no-any-return]
-    loss[0] *= reported
-    if l2_penalty > 0.0:
-        loss[0] += add_l2_penalty(l2_penalty, parameters, gradients, weights, total)
-    if largest_norm < math.inf:
-        norm[0] = clip_norm(largest_norm, gradients)
-    state = parameters.ctypes.data, gradients.ctypes.data, first.ctypes.data, second.ctypes.data
-    call(optimizer, (*state, parameters.size, constants.ctypes.data, learning_rate, step))
-    return loss[0]  # type: ignore[no-any-return]
-
-
-def _argument_types(dtype: str) -> tuple[Any, ...]:
-    flat, whole, numbers = (array_type(each, 1) for each in (dtype, "int64", "float64"))
-    return (
-        array_type("int64", 2),
-        types.UniTuple(flat, 7),
-        types.UniTuple(types.int64, 4),
-        whole,
-        flat,
-        array_type(dtype, 2),
-        types.int64,
-        flat,
-        types.UniTuple(types.int64, 4),
-        types.UniTuple(types.float64, 5),
-        types.float64,
-        numbers,
-        numbers,
-        types.int64,
-        flat,
-    )
-
-
-@cache
-def compiled_steps(dtype: str) -> Callable[..., None]:
-    """Steps on rows of a table, or one on a batch, for networks of this type; compiled or read from the cache now."""
-    return entry_point(steps, f"steps_{dtype}", *_argument_types(dtype))
-
-
-def steps(
-    layers: Array,
-    memory: Any,
-    table: Any,
-    order: Array,
-    weights: Array,
-    x: Array,
-    y: int,
-    share: Array,
-    addresses: Any,
-    numbers: Any,
-    total: float,
-    constants: Array,
     learning_rates: Array,
     step: int,
     losses: Array,
 ) -> None:
-    """A step for each learning rate; the first is the optimizer's number `step`.
-
-    layers as in `passes`. memory: parameters, gradients, two states (P,) or (0,), units and errors, and the norm
-    (1,). table: the addresses of x (N, D_0) and the targets, how many bytes a row of those has, and the address of
-    the weights (N,); order (S B,) of its rows. weights, x, y and share: where the rows of a batch come to lie, y by
-    its address, and their shares of the mean. Without an order (0,) they are there; without weights (0,) the shares
-    are, of the given total weight. addresses: of the loss and the optimizer, how many parameters are weights, and the
-    address of BLAS's gemm; without an optimizer (0) it is left at the gradients. numbers: the loss's parameter, factor
-    and `reported`, the L2 penalty, the largest norm. Writes every step's loss into losses (S,).
-    """
-    rows, blas = x.shape[0], blas_at(addresses[3], x)
-    for i in range(learning_rates.size):
-        if order.size > 0:
-            here = order[i * rows : (i + 1) * rows]
-            gather(table[0], here, x.shape[1] * x.itemsize, x.ctypes.data)
-            gather(table[1], here, table[2], y)
-            if weights.size > 0:
-                gather(table[3], here, weights.itemsize, weights.ctypes.data)
-                total = share_rows(weights, share)
-                for b in range(rows):
-                    share[b] *= like(share[b], numbers[1])
-        losses[i] = step_on_batch(
-            blas,
-            layers,
-            memory,
-            x,
-            y,
-            share,
-            addresses,
-            numbers,
-            total,
-            constants,
-            learning_rates[i],
-            step + i,
-        )
+    """One step on a batch."""
+    job = jobs[0]
+    job.order = job.weights = 0
+    job.x, job.y, job.share = x.ctypes.data, y.ctypes.data, share.ctypes.data
+    job.learning_rates, job.steps, job.step = learning_rates.ctypes.data, 1, step
+    job.losses = losses.ctypes.data
+    call(steps, (job.itself, team))
 
 
 @cache
-def compiled_outputs(dtype: str) -> Callable[..., None]:
-    """`outputs` for networks of this type; compiled or read from the cache now."""
+def _steps_address(dtype: str) -> int:
+    return address_of(steps, f"steps_{dtype}", job_pointer(dtype), types.int64)
+
+
+def _entry(function: Callable[..., None], name: str, dtype: str, *kinds: Any) -> Callable[..., None]:
+    jobs = types.Array(numba.from_dtype(job_type(dtype)), 1, "C")
+    known = entry_point(function, name, jobs, types.int64, types.int64, *kinds)
+    address = _steps_address(dtype)
+    return lambda job, team, *rest: known(job, address, team, *rest)
+
+
+@cache
+def steps_on_table(dtype: str) -> Callable[..., None]:
+    """Of (job, team, order, learning rates, step, losses); compiled or read from the cache now."""
+    order, rates, losses = array_type("int64", 1), array_type("float64", 1), array_type(dtype, 1)
+    return _entry(on_table, f"steps_on_table_{dtype}", dtype, order, rates, types.int64, losses)
+
+
+@cache
+def steps_on_batch(dtype: str, *, labels: bool) -> Callable[..., None]:
+    """Of (job, team, x, y, share, learning rate, step, loss); compiled or read from the cache now."""
     flat, rows = array_type(dtype, 1), array_type(dtype, 2)
-    kinds = array_type("int64", 2), flat, rows, flat, rows, types.int64, types.int64
-    return entry_point(outputs, f"outputs_{dtype}", *kinds)
-
-
-def outputs(
-    layers: Array, parameters: Array, x: Array, units: Array, output: Array, block: int, gemm: int
-) -> None:
-    """The output f_K (B, D_{K+1}) of x (B, D_0), `block` rows at a time, for which units has room."""
-    blas, last = blas_at(gemm, x), layers[len(layers) - 1, F]
-    for start in range(0, len(x), block):
-        rows = x[start : start + block]
-        forward(blas, layers, parameters, rows, units)
-        output[start : start + len(rows)] = matrix(units, last, len(rows), output.shape[1])
+    y = array_type("int64", 1) if labels else rows
+    kinds = rows, y, flat, array_type("float64", 1), types.int64, flat
+    return _entry(on_batch, f"step_on_{'labels' if labels else 'values'}_{dtype}", dtype, *kinds)

@@ -186,30 +186,24 @@ class TrainingStep:
         if (graphs := network.ops.graphs) is not None:
             what = self._dropouts | {"graphs": graphs, "batch": batch}
             return batch, GraphStep(network, factors, self.loss, self._gradients, rows, **what)
+        if self._dropout == 0.0 and can_compile(factors.ops, network.activations):
+            from gpu_mlp.learning.steps.compiled import CompiledStep
+
+            reader = self._beside_reader
+            return batch, CompiledStep(network, self.loss, self._gradients, batch, beside_reader=reader)
         # Factors that are rounded are one copy for all rows.
         threads = threads_for(network, rows) if factors.ops.factor_dtype is None else 1
         if threads > 1:
             return batch, ThreadedStep(network, self._gradients, rows, self._part, threads=threads)
-        return batch, self._plain_room(self._gradients, rows, batch=batch)
+        return batch, self._part(self._gradients, 0, rows)
 
     def _batch(self, rows: int) -> Batch:
         return Batch(self._factors, self.loss, self.network.layer_sizes, rows, self.network.dtype)
 
-    def _part(self, gradients: ParameterBuffer, start: int, stop: int) -> LayerwiseStep | CompiledStep:
-        return self._plain_room(gradients, stop - start, first_row=start)
-
-    def _plain_room(
-        self, gradients: ParameterBuffer, rows: int, *, batch: Batch | None = None, first_row: int = 0
-    ) -> LayerwiseStep | CompiledStep:
-        """On the threads that BLAS has; the rows may be those of a larger batch from `first_row` on."""
-        network, beside_reader = self.network, self._beside_reader
-        if self._dropout == 0.0 and can_compile(self._factors.ops, network.activations):
-            from gpu_mlp.learning.steps.compiled import CompiledStep
-
-            batch = self._batch(rows) if batch is None else batch
-            return CompiledStep(network, self.loss, gradients, batch, beside_reader=beside_reader)
-        what = self._dropouts | {"first_row": first_row, "beside_reader": beside_reader}
-        return LayerwiseStep(network, self._factors, self.loss, gradients, rows, **what)
+    def _part(self, gradients: ParameterBuffer, start: int, stop: int) -> LayerwiseStep:
+        """Of those rows of a batch, on the threads that BLAS has."""
+        what = self._dropouts | {"first_row": start, "beside_reader": self._beside_reader}
+        return LayerwiseStep(self.network, self._factors, self.loss, gradients, stop - start, **what)
 
     @property
     def _dropouts(self) -> dict[str, Any]:

@@ -19,15 +19,16 @@ from gpu_mlp.backends.compiled import products
 SHAPES = [(1, 1, 1), (1, 5, 3), (7, 1, 4), (7, 4, 1), (33, 31, 129), (128, 64, 10)]
 
 
-def multiplied(formula: Callable[..., None], address: int, first: Array, second: Array, out: Array) -> Array:
+def multiplied(
+    formula: Callable[..., None], address: int, first: Array, second: Array, out: Array, *rest: Any
+) -> Array:
     """The product as a compiled pass asks for it."""
 
     @numba.njit  # type: ignore[untyped-decorator]
-    def multiply(address: int, whole: Array, factors: Array, first: Array, second: Array, out: Array) -> None:
-        formula((address, whole, factors), first, second, out)
+    def multiply(address: int, first: Array, second: Array, out: Array, rest: Any) -> None:
+        formula(products.blas_at(address, out[0, 0]), first, second, out, *rest)
 
-    out.fill(np.nan)  # which BLAS must not read
-    multiply(address, np.empty(7, np.int64), np.array([1, 0], out.dtype), first, second, out)
+    multiply(address, first, second, out, rest)
     return out
 
 
@@ -50,14 +51,34 @@ def test_the_three_products_are_numpys(
             rng.normal(size=shape).astype(dtype)
             for shape in ((rows, inputs), (outputs, inputs), (rows, outputs))
         )
-        cases: list[tuple[Any, Array, Array, Array]] = [
-            (products.multiply_forward, h, omega, h @ omega.T),
-            (products.multiply_gradient, dl_df, h, dl_df.T @ h),
-            (products.multiply_back, dl_df, omega, dl_df @ omega),
+        cases: list[tuple[Any, Array, Array, Array, tuple[Any, ...]]] = [
+            (products.multiply_forward, h, omega, h @ omega.T, ()),
+            (products.multiply_gradient, dl_df, h, dl_df.T @ h, (0, outputs, False)),
+            (products.multiply_back, dl_df, omega, dl_df @ omega, ()),
         ]
-        for formula, first, second, expected in cases:
-            found = multiplied(formula, gemm, first, second, np.empty_like(expected))
+        for formula, first, second, expected, rest in cases:
+            unread = np.full_like(expected, np.nan)  # which BLAS must not read
+            found = multiplied(formula, gemm, first, second, unread, *rest)
             np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_a_gradient_of_some_outputs_leaves_the_others_and_adds_where_it_should() -> None:
+    rng = np.random.default_rng(0)
+    h, dl_df = rng.integers(-3, 4, (9, 5)).astype(float), rng.integers(-3, 4, (9, 12)).astype(float)
+    for add in (False, True):
+        expected = np.full((12, 5), 2.0)
+        expected[4:11] = (dl_df.T @ h)[4:11] + (2.0 if add else 0.0)
+        found = multiplied(
+            products.multiply_gradient,
+            products.gemm_address("float64"),
+            dl_df,
+            h,
+            np.full((12, 5), 2.0),
+            4,
+            11,
+            add,
+        )
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_numpys_library_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.network.random_networks import random_targets
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
+from gpu_mlp.learning.steps import compiled
 from gpu_mlp.learning.steps.compiled import MOST_STEPS_A_CALL, CompiledStep
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -44,6 +46,36 @@ LOSSES = [
     Loss("softmax_cross_entropy", label_smoothing=0.2),
     Loss("squared_error", factor=0.5, reported=0.25),
 ]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step is computed, whatever its size."""
+
+    narrow: bool
+    parts: int
+    by_outputs: bool = False
+    rows_at_once: int = compiled.ROWS_AT_ONCE
+
+
+WAYS = {
+    "narrow": Way(narrow=True, parts=1),
+    "narrow in parts": Way(narrow=True, parts=3, rows_at_once=5),
+    "wide": Way(narrow=False, parts=1),
+    "wide in parts": Way(narrow=False, parts=3, rows_at_once=5),
+    "by outputs": Way(narrow=False, parts=3, by_outputs=True),
+}
+
+
+@pytest.fixture(params=WAYS)
+def every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
+    """Parts may be more than the rows or outputs are."""
+    way = WAYS[request.param]
+    monkeypatch.setattr(compiled, "is_narrow", lambda layout: way.narrow)
+    monkeypatch.setattr(compiled, "step_parts", lambda layout, rows: way.parts)
+    monkeypatch.setattr(compiled, "takes_gradients_by_outputs", lambda layout, rows: way.by_outputs)
+    monkeypatch.setattr(compiled, "ROWS_AT_ONCE", way.rows_at_once)
+    return way
 
 
 class Pair:
@@ -100,12 +132,13 @@ class Pair:
                 [np.array(losses), step.gradients.flat, step.network.parameters.flat, norm, *state]
             )
         tolerance = TOLERANCE[self.dtype]
-        for compiled, plain in zip(*results, strict=True):
-            np.testing.assert_allclose(compiled, plain, rtol=10 * tolerance, atol=tolerance)
+        for found, plain in zip(*results, strict=True):
+            np.testing.assert_allclose(found, plain, rtol=10 * tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
+@pytest.mark.usefixtures("every_way")
 def test_every_activation(activation: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, activation=activation, dtype=dtype)
     pair.check(*((*pair.batch(i, BATCH)[:2], None) for i in range(4)))
@@ -114,6 +147,7 @@ def test_every_activation(activation: str, dtype: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.usefixtures("every_way")
 def test_every_loss(loss: Loss, weighted: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, loss=loss, dtype=dtype)
     batches = [pair.batch(i, rows) for i, rows in enumerate((BATCH, 7, BATCH, 1))]
@@ -121,6 +155,7 @@ def test_every_loss(loss: Loss, weighted: bool, dtype: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.usefixtures("every_way")
 def test_probabilities_as_targets(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, loss=Loss("softmax_cross_entropy", label_smoothing=smoothing))
     rng = np.random.default_rng(5)
@@ -130,6 +165,7 @@ def test_probabilities_as_targets(smoothing: float, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.usefixtures("every_way")
 def test_every_optimizer(optimizer: Optimizer, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, optimizer=optimizer, activation="tanh", dtype=dtype)
     pair.check(*(pair.batch(i, BATCH) for i in range(5)))
@@ -138,6 +174,7 @@ def test_every_optimizer(optimizer: Optimizer, dtype: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("clip_norm", [None, 0.05, 1e6])
 @pytest.mark.parametrize("l2_penalty", [0.0, 0.3])
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.usefixtures("every_way")
 def test_penalty_and_clipping(
     clip_norm: float | None, l2_penalty: float, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,22 +185,26 @@ def test_penalty_and_clipping(
 
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (1, 31, 1), (33, 127, 129, 2), (2, *[3] * 12, 2)], ids=str)
 @pytest.mark.parametrize("batch", [1, 32, 129])
+@pytest.mark.usefixtures("every_way")
 def test_odd_sizes(sizes: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, sizes, batch=batch, activation="tanh")
     pair.check(*(pair.batch(i, batch) for i in range(2)))
 
 
+@pytest.mark.usefixtures("every_way")
 def test_layers_of_several_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, (5, 7, 6, 8, 3), activation=("silu", "relu", "gelu_tanh"))
     pair.check(*(pair.batch(i, BATCH) for i in range(3)))
 
 
+@pytest.mark.usefixtures("every_way")
 def test_weights_that_sum_to_zero_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, optimizer=SGD(0.1), l2_penalty=0.5)
     x, y, weights = pair.batch(0, BATCH)
     pair.check((x, y, 0.0 * weights), (x, y, weights))
 
 
+@pytest.mark.usefixtures("every_way")
 def test_a_label_out_of_range_is_a_target_of_zeros_and_no_memory_is_touched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,6 +214,7 @@ def test_a_label_out_of_range_is_a_target_of_zeros_and_no_memory_is_touched(
     pair.check((x, y, None))
 
 
+@pytest.mark.usefixtures("every_way")
 def test_a_number_that_is_not_finite_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(monkeypatch, optimizer=SGD(0.1))
     x, y, _ = pair.batch(0, BATCH)
@@ -185,6 +227,7 @@ def test_a_number_that_is_not_finite_goes_through(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+@pytest.mark.usefixtures("every_way")
 def test_steps_of_an_epoch_are_its_single_steps_bit_for_bit(
     loss: str, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +264,7 @@ def test_who_has_enough_is_asked_between_calls(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("how", ["read-only", "unaligned"])
+@pytest.mark.usefixtures("every_way")
 def test_rows_as_they_come(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of other libraries may not be written to, or begin at an odd address."""
     pair = Pair(monkeypatch)
@@ -259,6 +303,7 @@ def test_a_state_without_gradients_becomes_zero_and_no_number_that_is_slow(optim
     assert not any(((state != 0.0) & (abs(state) < tiny)).any() for state in step.optimizer.arrays.values())
 
 
+@pytest.mark.usefixtures("every_way")
 def test_integers_have_the_bits_of_the_layerwise_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of whole numbers are exact in every order."""
     pair = Pair(monkeypatch, optimizer=SGD(1.0), dtype="float32", batch=16)
@@ -268,9 +313,9 @@ def test_integers_have_the_bits_of_the_layerwise_step(monkeypatch: pytest.Monkey
         step.network.weights = [rng.integers(-2, 3, each.shape) for each in step.network.weights]
         step.network.biases = [rng.integers(-2, 3, each.shape) for each in step.network.biases]
     x, y = rng.integers(-3, 4, (16, 5)), rng.integers(-3, 4, (16, 3))
-    compiled, plain = ((float(step(x, y)), step.network.parameters.flat) for step in pair.steps)
-    assert compiled[0] == plain[0]
-    np.testing.assert_array_equal(compiled[1], plain[1])
+    found, plain = ((float(step(x, y)), step.network.parameters.flat) for step in pair.steps)
+    assert found[0] == plain[0]
+    np.testing.assert_array_equal(found[1], plain[1])
 
 
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATION_NAMES) - set(COMPILED_ACTIVATIONS)))
@@ -309,7 +354,7 @@ def test_a_package_without_numba_in_use_does_not_import_it() -> None:
 def test_the_formulas_are_looked_up_where_they_are_named() -> None:
     from gpu_mlp.backends.compiled import losses, optimizers
 
-    assert set(losses._LOOPS) == set(LOSS_NAMES)
+    assert {*losses.EACH_OUTPUT, "softmax_cross_entropy"} == set(LOSS_NAMES)
     assert set(optimizers._RULES) == {each.primitive for each in OPTIMIZERS}
     known = {name for each in OPTIMIZERS for name in each.constants()}
     assert known == set(optimizers.CONSTANT_NAMES)

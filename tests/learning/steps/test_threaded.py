@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_mlp.backends import numpy_compiled
 from gpu_mlp.backends.base import LOSS_NAMES, Array
 from gpu_mlp.backends.blas_threads import blas_threads
 from gpu_mlp.config import Loss
@@ -225,7 +226,8 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_threads_are_for_large_steps_on_the_cpu() -> None:
+def test_threads_are_for_large_steps_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_compiled, "has_numba", lambda: False)  # whose step has threads of its own
     large, small = (Network(sizes, device="cpu") for sizes in ((784, 512, 512, 10), (2, 4, 7, 3, 2)))
     assert threads_for(large, 512) == 2
     assert threads_for(large, 256) == 1  # too few rows for each
