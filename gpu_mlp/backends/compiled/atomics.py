@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
-from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -13,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add_at", "exchanged_at", "load_at", "pause", "store_at", "yield_address"]
+__all__ = ["add_at", "exchanged_at", "load_at", "pause", "store_at"]
 
 WORD = ir.IntType(64)
 ALIGN = 8
@@ -84,15 +81,3 @@ def pause(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
-
-
-@cache
-def yield_address() -> int:
-    """Of what lets another thread have the processor."""
-    on_windows = os.name == "nt"
-    function = (
-        ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined]
-        if on_windows
-        else ctypes.CDLL(None).sched_yield
-    )
-    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)

@@ -37,9 +37,10 @@ _ADDRESSES = (
     "losses",  # (S,)
     "norm",  # ()
     "part_sums",  # (3, parts), float64: the loss, the L2 penalty and the squared norm of each part
-    "loss_function",  # of code, and so are the next five
+    "loss_function",  # of code, and so are the next seven
     "optimizer",  # 0 leaves it at the gradients
     "gemm",
+    "steps_loop",
     "rows_part",
     "gradients_part",  # 0 where each part of the rows has gradients of its own
     "finish_part",

@@ -36,6 +36,7 @@ __all__ = [
     "numbers_at",
     "octets_at",
     "pointer_to",
+    "prefetch",
     "sum_formula",
     "vector_at",
 ]
@@ -137,6 +138,21 @@ def octets_at(typing_context: Any, address: Any) -> Any:
         return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
 
     return types.CPointer(types.uint8)(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Begin to bring what lies at the address into the caches, to be read."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number, octets = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [octets, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_read, kept_near, data = (ir.Constant(number, each) for each in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(values[0], octets), to_read, kept_near, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

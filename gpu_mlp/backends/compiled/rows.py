@@ -18,10 +18,25 @@ from gpu_mlp.backends.compiled.machine_code import (
     loop_formula,
     octets_at,
     pointer_to,
+    prefetch,
 )
 from gpu_mlp.backends.records import Array
 
 __all__ = ["gather", "gather_by_unit", "row_shares", "share_rows", "turn_by_unit"]
+
+
+# The rows of a table lie far apart, and no processor guesses which comes next: it is told so many rows before, and of
+# long ones only of the first bytes, since it guesses the rest.
+ROWS_AHEAD, MOST_AHEAD, LINE = 8, 512, 64
+
+
+@loop_formula
+def announce(table: int, order: Array, b: int, width: int) -> None:
+    """The row that comes some rows after number b."""
+    if b + ROWS_AHEAD < order.size:
+        to_come = table + order[b + ROWS_AHEAD] * width
+        for line in range(min(width, MOST_AHEAD) // LINE + 1):
+            prefetch(to_come + line * LINE)
 
 
 @loop_formula
@@ -29,6 +44,7 @@ def gather(table: int, order: Array, width: int, rows: int) -> None:
     """The rows `order` of what lies at the address `table` to the address `rows`; a row has `width` bytes."""
     source, target = octets_at(table), octets_at(rows)
     for b in range(order.size):
+        announce(table, order, b, width)
         start = order[b] * width
         for i in range(width):
             target[b * width + i] = source[start + i]
@@ -37,8 +53,10 @@ def gather(table: int, order: Array, width: int, rows: int) -> None:
 @loop_formula
 def gather_by_unit(table: Array, order: Array, first: int, x: Array) -> None:
     """The rows `order` of a table (N, D) to the columns of x (D, B) from `first` on."""
-    for i in range(table.shape[1]):
-        for b in range(order.size):
+    address, columns = table.ctypes.data, table.shape[1]
+    for b in range(order.size):
+        announce(address, order, b, columns * table.itemsize)
+        for i in range(columns):
             x[i, first + b] = table[order[b], i]
 
 

@@ -27,7 +27,7 @@ from gpu_mlp.backends.compiled.team import share_out
 from gpu_mlp.backends.records import Array
 from gpu_mlp.backends.reference.optimizers import CLIP_EPSILON
 
-__all__ = ["steps_on_batch", "steps_on_table"]
+__all__ = ["steps_address", "steps_on_batch", "steps_on_table"]
 
 
 @loop_formula
@@ -72,20 +72,17 @@ def steps(job_at: Any, team: int) -> None:
             share_out(team, job.clipped_part, job.itself, job.parts)
 
 
-def on_table(
-    jobs: Array, steps: int, team: int, order: Array, learning_rates: Array, step: int, losses: Array
-) -> None:
+def on_table(jobs: Array, team: int, order: Array, learning_rates: Array, step: int, losses: Array) -> None:
     """A step on the rows of the table in that order (S B,) for each learning rate; the first is number `step`."""
     job = jobs[0]
     job.order = order.ctypes.data
     job.learning_rates, job.steps, job.step = learning_rates.ctypes.data, learning_rates.size, step
     job.losses = losses.ctypes.data
-    call(steps, (job.itself, team))
+    call(job.steps_loop, (job.itself, team))
 
 
 def on_batch(
     jobs: Array,
-    steps: int,
     team: int,
     x: Array,
     y: Array,
@@ -100,19 +97,18 @@ def on_batch(
     job.x, job.y, job.share = x.ctypes.data, y.ctypes.data, share.ctypes.data
     job.learning_rates, job.steps, job.step = learning_rates.ctypes.data, 1, step
     job.losses = losses.ctypes.data
-    call(steps, (job.itself, team))
+    call(job.steps_loop, (job.itself, team))
 
 
 @cache
-def _steps_address(dtype: str) -> int:
+def steps_address(dtype: str) -> int:
+    """Of `steps`, for the job; compiled or read from the cache now."""
     return address_of(steps, f"steps_{dtype}", job_pointer(dtype), types.int64)
 
 
 def _entry(function: Callable[..., None], name: str, dtype: str, *kinds: Any) -> Callable[..., None]:
     jobs = types.Array(numba.from_dtype(job_type(dtype)), 1, "C")
-    known = entry_point(function, name, jobs, types.int64, types.int64, *kinds)
-    address = _steps_address(dtype)
-    return lambda job, team, *rest: known(job, address, team, *rest)
+    return entry_point(function, name, jobs, types.int64, *kinds)
 
 
 @cache

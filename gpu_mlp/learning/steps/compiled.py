@@ -21,7 +21,7 @@ from gpu_mlp.backends.compiled.passes import OUTPUTS, F
 from gpu_mlp.backends.compiled.products import gemm_address
 from gpu_mlp.backends.compiled.rows import row_shares
 from gpu_mlp.backends.compiled.step_parts import part_addresses
-from gpu_mlp.backends.compiled.steps import steps_on_batch, steps_on_table
+from gpu_mlp.backends.compiled.steps import steps_address, steps_on_batch, steps_on_table
 from gpu_mlp.backends.compiled.team import helped
 from gpu_mlp.config import Loss
 from gpu_mlp.learning.optimizers import OptimizerState
@@ -114,6 +114,7 @@ class CompiledStep:
             "block": rows if by_outputs else ROWS_AT_ONCE,
             "weight_count": layout.bias_offsets[0],
             "gemm": gemm_address(dtype),
+            "steps_loop": steps_address(dtype),
             "layer_count": layout.layers,
             "size": layout.size,
             "unit_count": self._units.size,

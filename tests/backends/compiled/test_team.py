@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import c_int64
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ pytest.importorskip("numba", reason="Numba is not installed")
 from numba import carray, types
 
 from gpu_mlp.backends.compiled import team
-from gpu_mlp.backends.compiled.atomics import add_at, exchanged_at, load_at, store_at
+from gpu_mlp.backends.compiled.atomics import add_at, exchanged_at, load_at, pause, store_at
 from gpu_mlp.backends.compiled.machine_code import address_of, callable_at, entry_point, pointer_to
 
 MOST = 64
@@ -37,11 +38,19 @@ def share_out_often(whose: int, function: int, job: int, parts: int, times: int)
         team.share_out(whose, function, job, parts)
 
 
+@cache
+def compiled_count() -> int:
+    return address_of(count_part, "counts_of_a_test", pointer_to("int64"), types.int64)
+
+
+@cache
+def compiled_sharing() -> Callable[..., None]:
+    return entry_point(share_out_often, "often_in_a_test", *[types.int64] * 5)
+
+
 def counted(whose: int, parts: int, times: int) -> list[int]:
     counts = np.zeros(MOST, np.int64)
-    function = address_of(count_part, "counts_of_a_test", pointer_to("int64"), types.int64)
-    often = entry_point(share_out_often, "often_in_a_test", *[types.int64] * 5)
-    often(whose, function, counts.ctypes.data, parts, times)
+    compiled_sharing()(whose, compiled_count(), counts.ctypes.data, parts, times)
     return [int(count) for count in counts if count]
 
 
@@ -80,11 +89,18 @@ def test_a_helper_sleeps_where_there_is_nothing_to_do_and_wakes_again(helpers: A
         assert helpers._numbers[first._asleep // 8] == 1
 
 
-def test_computations_that_follow_each_other_have_help(helpers: Any) -> None:
-    for _ in range(100):
-        with team.helped(2, 1) as whose:
-            counted(whose, 2, 1)
-    assert helpers.helpers[0]._numbers[helpers.helpers[0]._asleep // 8] == 0
+def test_computations_that_follow_each_other_have_help(helpers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, woken = [1000.0], []
+    monkeypatch.setattr(team, "perf_counter", lambda: now[0])
+    for number, helper in enumerate(helpers.helpers):
+        monkeypatch.setattr(helper, "wake", lambda number=number: woken.append(number))
+    for seconds, expected in ((0.0, []), (0.5 * team.SOON, [0, 1]), (2.0 * team.SOON, [])):
+        now[0] += seconds
+        with team.helped(3, 1) as whose:
+            assert counted(whose, 3, 1) == [1, 1, 1]
+        assert woken == expected  # as many as there are parts for beside this thread's
+        woken.clear()
+    monkeypatch.undo()
 
 
 def test_who_finds_the_team_taken_computes_alone(helpers: Any) -> None:
@@ -108,6 +124,52 @@ def test_several_threads_at_once(helpers: Any) -> None:
     for thread in threads:
         thread.join()
     assert results == [[100] * 9] * 80
+
+
+def test_helpers_that_are_late_too_often_are_not_asked_for_a_while(
+    helpers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others compute on this machine too: the parts are the same, and this thread does them."""
+    now = [1000.0]
+    monkeypatch.setattr(team, "perf_counter", lambda: now[0])
+    numbers, delays = helpers._numbers, team.DELAYS // 8
+    numbers[delays] = team.MOST_DELAYS
+    with team.helped(4, team.WORTH_WAKING) as whose:
+        assert whose == helpers.address
+        assert counted(whose, 3, 100) == [100] * 3
+    assert numbers[delays] < team.MOST_DELAYS  # computations without one weigh against it
+    numbers[delays] = team.MOST_DELAYS + 1
+    for now[0] in (1000.0, 1000.0 + 0.9 * team.SECONDS_ALONE):
+        with team.helped(4, team.WORTH_WAKING) as whose:
+            assert whose == team.NOBODY
+    now[0] = 1000.0 + 1.1 * team.SECONDS_ALONE
+    with team.helped(4, team.WORTH_WAKING) as whose:
+        assert whose == helpers.address
+    assert numbers[delays] == 0
+
+
+def slow_in_helpers(own_thread: Any, part: int) -> None:
+    """Nothing for the thread that shares out, and a few milliseconds for whoever comes from elsewhere."""
+    numbers, looks = carray(own_thread, 3), 0
+    while numbers[0] == 0 and part == 0 and looks < 1_000_000:  # until somebody else has the other part
+        pause()
+        looks += 1
+    if part == 1:
+        numbers[0] = 1
+        for i in range(20_000_000):
+            numbers[1] = numbers[1] ^ i
+
+
+def test_a_wait_that_is_much_longer_than_the_own_part_counts_as_a_delay(helpers: Any) -> None:
+    function = address_of(slow_in_helpers, "slow_of_a_test", pointer_to("int64"), types.int64)
+    for _ in range(20):
+        numbers = np.zeros(3, np.int64)
+        with team.helped(2, team.WORTH_WAKING) as whose:
+            counted(whose, 2, 2000)  # the helper is awake
+            compiled_sharing()(whose, function, numbers.ctypes.data, 2, 1)
+        if helpers._numbers[team.DELAYS // 8] >= team.DELAY_WEIGHS - 1:
+            return
+    pytest.fail("no wait counted as a delay")
 
 
 def test_one_part_and_one_processor_need_no_team(monkeypatch: pytest.MonkeyPatch) -> None:
