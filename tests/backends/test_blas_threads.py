@@ -148,14 +148,18 @@ def test_within_a_context_another_one_changes_nothing() -> None:
         ((784, 512, 512, 10), 100, spread_products),
     ],
 )
-def test_a_small_step_has_one_thread(sizes: tuple[int, ...], rows: int, expected: object) -> None:
+def test_a_small_step_has_one_thread(
+    sizes: tuple[int, ...], rows: int, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numpy_compiled, "has_numba", lambda: False)
     step = TrainingStep(Network(sizes, device="cpu"), loss="squared_error", batch_size=rows)
     room = step.room_for(rows)[1]
     assert not isinstance(room, GraphStep)
     assert room.products is expected
 
 
-def test_beside_a_reader_larger_steps_have_one_thread_too() -> None:
+def test_beside_a_reader_larger_steps_have_one_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_compiled, "has_numba", lambda: False)
     for sizes, rows, expected in (
         ((40, 128, 64, 1), 512, one_blas_thread),
         ((784, 512, 512, 10), 100, spread_products),
@@ -166,6 +170,29 @@ def test_beside_a_reader_larger_steps_have_one_thread_too() -> None:
         room = step.room_for(rows)[1]
         assert not isinstance(room, GraphStep)
         assert room.products is expected
+
+
+@pytest.mark.parametrize("beside_reader", [False, True])
+def test_a_compiled_step_in_parts_has_one_blas_thread_for_each(
+    beside_reader: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = pytest.importorskip("gpu_mlp.network.compiled", reason="Numba is not installed")
+    monkeypatch.setattr(compiled, "blas_threads", lambda: 2)
+    for sizes, rows, expected in (
+        ((20, 64, 64, 2), 64, spread_products),  # one part, whose products BLAS does not spread
+        ((20, 64, 64, 2), 200, one_blas_thread),
+        ((784, 512, 512, 10), 100, one_blas_thread),
+        ((784, 512, 512, 10), 40, spread_products),  # too few rows for two parts
+    ):
+        network = Network(sizes, device="cpu")
+        step = TrainingStep(network, loss="squared_error", batch_size=rows, beside_reader=beside_reader)
+        room = step.room_for(rows)[1]
+        assert not isinstance(room, GraphStep)
+        assert room.products is expected, (sizes, rows)
+    tiny = TrainingStep(Network((2, 4, 3, 2), device="cpu"), loss="squared_error", batch_size=1000)
+    room = tiny.room_for(1000)[1]
+    assert not isinstance(room, GraphStep)
+    assert room.products not in (one_blas_thread, spread_products)  # BLAS computes nothing
 
 
 @pytest.mark.parametrize("with_numba", [True, False])

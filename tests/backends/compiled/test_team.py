@@ -19,7 +19,7 @@ pytest.importorskip("numba", reason="Numba is not installed")
 from numba import carray, types
 
 from gpu_mlp.backends.compiled import team
-from gpu_mlp.backends.compiled.atomics import add_at, exchanged_at, load_at, pause, store_at
+from gpu_mlp.backends.compiled.atomics import add_at, exchanged_at, load_at, store_at
 from gpu_mlp.backends.compiled.machine_code import address_of, callable_at, entry_point, pointer_to
 
 MOST = 64
@@ -148,28 +148,28 @@ def test_helpers_that_are_late_too_often_are_not_asked_for_a_while(
     assert numbers[delays] == 0
 
 
-def slow_in_helpers(own_thread: Any, part: int) -> None:
-    """Nothing for the thread that shares out, and a few milliseconds for whoever comes from elsewhere."""
-    numbers, looks = carray(own_thread, 3), 0
-    while numbers[0] == 0 and part == 0 and looks < 1_000_000:  # until somebody else has the other part
-        pause()
-        looks += 1
-    if part == 1:
-        numbers[0] = 1
-        for i in range(20_000_000):
-            numbers[1] = numbers[1] ^ i
+def wait_here(whose: int, parts: int) -> None:
+    times = np.empty(2, np.int64)
+    team.wait_for_others(whose, parts, team.nanoseconds(whose, times), times)
 
 
 def test_a_wait_that_is_much_longer_than_the_own_part_counts_as_a_delay(helpers: Any) -> None:
-    function = address_of(slow_in_helpers, "slow_of_a_test", pointer_to("int64"), types.int64)
-    for _ in range(20):
-        numbers = np.zeros(3, np.int64)
-        with team.helped(2, team.WORTH_WAKING) as whose:
-            counted(whose, 2, 2000)  # the helper is awake
-            compiled_sharing()(whose, function, numbers.ctypes.data, 2, 1)
-        if helpers._numbers[team.DELAYS // 8] >= team.DELAY_WEIGHS - 1:
-            return
-    pytest.fail("no wait counted as a delay")
+    """Here the other part is done after a twentieth of a second, and then before anybody waits."""
+    waiting = entry_point(wait_here, "wait_in_a_test", types.int64, types.int64)
+    numbers, done, delays = helpers._numbers, team.DONE // 8, team.DELAYS // 8
+
+    def come_late() -> None:
+        threading.Event().wait(0.05)
+        numbers[done] = 2
+
+    numbers[done] = 1
+    late = threading.Thread(target=come_late)
+    late.start()
+    waiting(helpers.address, 2)
+    late.join()
+    assert numbers[delays] == team.DELAY_WEIGHS
+    waiting(helpers.address, 2)
+    assert numbers[delays] == team.DELAY_WEIGHS - 1
 
 
 def test_one_part_and_one_processor_need_no_team(monkeypatch: pytest.MonkeyPatch) -> None:
