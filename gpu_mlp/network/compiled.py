@@ -5,6 +5,7 @@ Imported only where Numba is installed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 # Weights of a layer, up to which a loop of our own is faster than BLAS.
-MOST_OF_NARROW = 128
+MOST_OF_NARROW = 256
 # Where threads that take some rows each are faster than one, or BLAS's own: rows for each, and multiplications of all
 # (measured with two).
 FEWEST_ROWS, FEWEST_NARROW_ROWS = 32, 128
@@ -73,21 +74,27 @@ def is_narrow(layout: ParameterLayout) -> bool:
 
 def step_parts(layout: ParameterLayout, rows: int) -> int:
     """How many parts a training step is cut into; 1 where two cost more than they bring."""
-    return _parts(layout, rows, FEWEST_NARROW_ROWS if is_narrow(layout) else FEWEST_ROWS, 3)
+    work = 3 * rows * layout.size
+    return _parts(layout, rows, FEWEST_ROWS, work, _threads_for(work))
 
 
-def _output_parts(layout: ParameterLayout, rows: int) -> int:
+def _output_parts(layout: ParameterLayout, rows: int, threads: int) -> int:
     """The same of a prediction, whose large products of few rows BLAS spreads better: it prepares the weights once."""
+    fewest = FEWEST_ROWS * (2 if layout.size > MOST_IN_CACHE else 1)
+    return _parts(layout, rows, fewest, rows * layout.size, threads)
+
+
+def _parts(layout: ParameterLayout, rows: int, fewest: int, work: int, threads: int) -> int:
     if is_narrow(layout):
-        return _parts(layout, rows, FEWEST_NARROW_ROWS, 1)
-    return _parts(layout, rows, FEWEST_ROWS * (2 if layout.size > MOST_IN_CACHE else 1), 1)
+        fewest, enough = FEWEST_NARROW_ROWS, work >= FEWEST_OF_NARROW_PARTS
+    else:
+        enough = work >= FEWEST_OF_PARTS
+    return max(min(threads, rows // fewest), 1) if enough else 1
 
 
-def _parts(layout: ParameterLayout, rows: int, fewest: int, products: int) -> int:
-    work = products * rows * layout.parameter_count
-    if rows < 2 * fewest or work < (FEWEST_OF_NARROW_PARTS if is_narrow(layout) else FEWEST_OF_PARTS):
-        return 1
-    return max(min(blas_threads(), rows // fewest), 1)
+def _threads_for(work: int) -> int:
+    """How many there are for parts; asked only where it matters, since others may have to be waited for."""
+    return blas_threads() if work >= min(FEWEST_OF_PARTS, FEWEST_OF_NARROW_PARTS) else 1
 
 
 def takes_gradients_by_outputs(layout: ParameterLayout, rows: int) -> bool:
@@ -105,11 +112,15 @@ class _Plan:
     parts: int
     products: AbstractContextManager[None]
     work: int
+    compute: Callable[..., None]
+    kind: np.dtype[np.void]
 
 
 @lru_cache(maxsize=64)
-def _plan(layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str, parts: int) -> _Plan:
-    narrow = is_narrow(layout)
+def _plan(
+    layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtype: str, threads: int
+) -> _Plan:
+    narrow, parts = is_narrow(layout), _output_parts(layout, rows, threads)
     block = min(rows, ROWS_AT_ONCE) if narrow or parts > 1 else rows
     layers, units = place_layers(layout, activations, block, dtype)
     weights = [inputs * outputs for outputs, inputs in layout.weight_shapes]
@@ -137,6 +148,8 @@ def _plan(layout: ParameterLayout, activations: tuple[str, ...], rows: int, dtyp
         parts,
         nullcontext() if narrow else products,
         rows * sum(weights),
+        compiled_outputs(dtype),
+        job_type(dtype),
     )
 
 
@@ -147,16 +160,17 @@ class CompiledOutputs:
         self, parameters: ParameterBuffer, activations: tuple[str, ...], rows: int, dtype: str
     ) -> None:
         layout = parameters.layout
-        self._plan = plan = _plan(layout, activations, rows, dtype, _output_parts(layout, rows))
         self._parameters = parameters.flat
+        threads = _threads_for(rows * self._parameters.size)
+        self._plan = plan = _plan(layout, activations, rows, dtype, threads)
         self._output = np.empty((rows, layout.layer_sizes[-1]), dtype)
         self._units = np.empty(plan.units, dtype)
-        self._job = plan.job.copy().view(job_type(dtype))
-        self._compute = compiled_outputs(dtype)
+        self._job = plan.job.copy().view(plan.kind)
 
     def __call__(self, x: Array) -> Array:
         """f_K (B, D_{K+1}) of x (B, D_0), in memory that the next call overwrites."""
         x = x if x.flags.carray else x.copy()
-        with self._plan.products, helped(self._plan.parts, self._plan.work) as team:
-            self._compute(self._job, team, self._parameters, self._units, x, self._output)
+        plan = self._plan
+        with plan.products, helped(plan.parts, plan.work) as team:
+            plan.compute(self._job, team, self._parameters, self._units, x, self._output)
         return self._output

@@ -100,8 +100,8 @@ def test_how_many_parts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny, small, large = layouts.values()
     assert [compiled.step_parts(tiny, rows) for rows in (64, 256, 1024, 65536)] == [1, 1, 4, 4]
     assert [compiled.step_parts(small, rows) for rows in (1, 32, 64, 96, 4096)] == [1, 1, 2, 3, 4]
-    assert [compiled._output_parts(small, rows) for rows in (64, 128, 4096)] == [1, 4, 4]
-    assert [compiled._output_parts(large, rows) for rows in (64, 128, 4096)] == [1, 2, 4]
+    assert [compiled._output_parts(small, rows, 4) for rows in (64, 128, 4096)] == [1, 4, 4]
+    assert [compiled._output_parts(large, rows, 4) for rows in (64, 128, 4096)] == [1, 2, 4]
     assert not compiled.takes_gradients_by_outputs(small, 64)
     assert compiled.takes_gradients_by_outputs(large, 64)
     assert not compiled.takes_gradients_by_outputs(large, 1024)

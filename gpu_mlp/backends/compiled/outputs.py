@@ -23,7 +23,7 @@ from gpu_mlp.backends.compiled.narrow_passes import narrow_forward
 from gpu_mlp.backends.compiled.passes import INPUTS, OUTPUTS, F, forward, matrix
 from gpu_mlp.backends.compiled.products import blas_at
 from gpu_mlp.backends.compiled.rows import turn_by_unit
-from gpu_mlp.backends.compiled.step_parts import edge, layers_of
+from gpu_mlp.backends.compiled.step_parts import ROWS_AT_A_TIME, edge, layers_of
 from gpu_mlp.backends.compiled.team import share_out
 from gpu_mlp.backends.records import Array
 
@@ -45,7 +45,8 @@ def outputs_part(job_at: Any, part: int) -> None:
     output = matrix_at(job.output, job.rows, layers[job.layer_count - 1, OUTPUTS], job.one)
     parameters, place = vector_at(job.parameters, job.size, job.one), layers[job.layer_count - 1, F]
     blas = blas_at(job.gemm, job.one)
-    first, last = edge(job.rows, job.parts, part, 8), edge(job.rows, job.parts, part + 1, 8)
+    first = edge(job.rows, job.parts, part, ROWS_AT_A_TIME)
+    last = edge(job.rows, job.parts, part + 1, ROWS_AT_A_TIME)
     for start in range(first, last, job.block):
         rows = x[start : min(start + job.block, last)]
         forward(blas, layers, parameters, rows, units, 0)
@@ -61,7 +62,8 @@ def narrow_outputs_part(job_at: Any, part: int) -> None:
     parameters, place = vector_at(job.parameters, job.size, job.one), layers[job.layer_count - 1, F]
     by_unit, scratch = np.empty((x.shape[1], job.block), units.dtype), np.empty(job.block, units.dtype)
     f = matrix(units, place, output.shape[1], job.block)
-    first, last = edge(job.rows, job.parts, part, 8), edge(job.rows, job.parts, part + 1, 8)
+    first = edge(job.rows, job.parts, part, ROWS_AT_A_TIME)
+    last = edge(job.rows, job.parts, part + 1, ROWS_AT_A_TIME)
     for start in range(first, last, job.block):
         rows = x[start : min(start + job.block, last)]
         turn_by_unit(rows, 0, by_unit)

@@ -34,7 +34,7 @@ from gpu_mlp.backends.compiled.products import blas_at
 from gpu_mlp.backends.compiled.rows import gather, gather_by_unit, turn_by_unit
 from gpu_mlp.backends.records import Array
 
-__all__ = ["LOSS", "PENALTY", "SQUARES", "edge", "layers_of", "part_addresses"]
+__all__ = ["LOSS", "PENALTY", "ROWS_AT_A_TIME", "SQUARES", "edge", "layers_of", "part_addresses"]
 
 # Rows start at multiples of this, and outputs and parameters where there are many: what BLAS takes at a time.
 ROWS_AT_A_TIME, OUTPUTS_AT_A_TIME, PARAMETERS_AT_A_TIME = 8, 4, 16
