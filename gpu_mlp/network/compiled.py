@@ -75,7 +75,7 @@ def is_narrow(layout: ParameterLayout) -> bool:
 def step_parts(layout: ParameterLayout, rows: int) -> int:
     """How many parts a training step is cut into; 1 where two cost more than they bring."""
     work = 3 * rows * layout.size
-    return _parts(layout, rows, FEWEST_ROWS, work, _threads_for(work))
+    return _parts(layout, rows, FEWEST_ROWS, work, _threads_for(layout, work))
 
 
 def _output_parts(layout: ParameterLayout, rows: int, threads: int) -> int:
@@ -86,15 +86,17 @@ def _output_parts(layout: ParameterLayout, rows: int, threads: int) -> int:
 
 def _parts(layout: ParameterLayout, rows: int, fewest: int, work: int, threads: int) -> int:
     if is_narrow(layout):
-        fewest, enough = FEWEST_NARROW_ROWS, work >= FEWEST_OF_NARROW_PARTS
-    else:
-        enough = work >= FEWEST_OF_PARTS
-    return max(min(threads, rows // fewest), 1) if enough else 1
+        fewest = FEWEST_NARROW_ROWS
+    return max(min(threads, rows // fewest), 1) if _is_enough(layout, work) else 1
 
 
-def _threads_for(work: int) -> int:
+def _is_enough(layout: ParameterLayout, work: int) -> bool:
+    return work >= (FEWEST_OF_NARROW_PARTS if is_narrow(layout) else FEWEST_OF_PARTS)
+
+
+def _threads_for(layout: ParameterLayout, work: int) -> int:
     """How many there are for parts; asked only where it matters, since others may have to be waited for."""
-    return blas_threads() if work >= min(FEWEST_OF_PARTS, FEWEST_OF_NARROW_PARTS) else 1
+    return blas_threads() if _is_enough(layout, work) else 1
 
 
 def takes_gradients_by_outputs(layout: ParameterLayout, rows: int) -> bool:
@@ -161,7 +163,7 @@ class CompiledOutputs:
     ) -> None:
         layout = parameters.layout
         self._parameters = parameters.flat
-        threads = _threads_for(rows * self._parameters.size)
+        threads = _threads_for(layout, rows * self._parameters.size)
         self._plan = plan = _plan(layout, activations, rows, dtype, threads)
         self._output = np.empty((rows, layout.layer_sizes[-1]), dtype)
         self._units = np.empty(plan.units, dtype)
